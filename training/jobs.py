@@ -1,0 +1,135 @@
+"""Jobs and their results: what crosses the broker, as frozen JSON-safe dataclasses. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+from training.canonical import check_address, check_hash, check_range, known, set_field
+
+
+class _Record:
+    """JSON-safe frozen dataclasses that cross the broker."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)  # type: ignore[call-overload, no-any-return]
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        return cls(**known(cls, f"{cls.__name__}.", data))
+
+
+@dataclass(frozen=True)
+class TrainJob(_Record):
+    """One participant's local training in one round.
+
+    `slot` is the share of the data (0 ... participants - 1) and seeds the training; the address
+    `participant` never does. `model_ref` is the hash of the global model's blob.
+    """
+
+    config: Mapping[str, Any] = field(hash=False)
+    round: int
+    slot: int
+    participant: str
+    task_id: int
+    model_ref: str
+
+    def __post_init__(self) -> None:
+        check_range("round", self.round, 0, 2**16 - 1)
+        check_range("slot", self.slot, 0, 999)
+        check_address("participant", self.participant)
+        check_range("task_id", self.task_id, 0, 2**256 - 1)
+        check_hash("model_ref", self.model_ref)
+
+
+@dataclass(frozen=True)
+class TrainResult(_Record):
+    """`loss` and `accuracy` are on the participant's own samples, as seen while training in the
+    last epoch; `seconds` is wall time of the whole job."""
+
+    content_hash: str
+    update_hash: str
+    samples: int
+    loss: float
+    accuracy: float
+    seconds: float
+    participant: str
+    task_id: int = 0
+    round: int = 0
+    slot: int = 0
+
+
+@dataclass(frozen=True)
+class UpdateRef(_Record):
+    """An update as the chain knows it; `index` is the member index in the contract."""
+
+    participant: str
+    content_hash: str
+    samples: int
+    index: int
+
+    def __post_init__(self) -> None:
+        check_address("participant", self.participant)
+        check_hash("content_hash", self.content_hash)
+
+
+@dataclass(frozen=True)
+class AggregateJob(_Record):
+    """Everything an evaluator needs for one round. `members` in member-index order.
+
+    `state_ref` is the server optimiser's state after the round before ("" = none yet).
+    """
+
+    config: Mapping[str, Any] = field(hash=False)
+    task_id: int
+    round: int
+    model_ref: str
+    updates: Sequence[UpdateRef]
+    members: Sequence[str]
+    state_ref: str = ""
+
+    def __post_init__(self) -> None:
+        check_range("task_id", self.task_id, 0, 2**256 - 1)
+        check_range("round", self.round, 0, 2**16 - 1)
+        check_hash("model_ref", self.model_ref)
+        if self.state_ref:
+            check_hash("state_ref", self.state_ref)
+        for member in self.members:
+            check_address("members", member)
+        set_field(self, "members", tuple(self.members))
+        set_field(
+            self,
+            "updates",
+            tuple(
+                update if isinstance(update, UpdateRef) else UpdateRef.from_dict(update)
+                for update in self.updates
+            ),
+        )
+
+
+@dataclass(frozen=True)
+class AggregateResult(_Record):
+    """What one evaluator found.
+
+    `accuracy` 0 to 1 and `accuracy_ppm` of the new global model on the held-out samples.
+    `rejected` pairs an address with its reason ("norm: ..."). `scores` has an integer for every
+    accepted update: ppm for accuracy, 1 each for equal, the sample count for samples.
+    `update_metrics[address]` = {accuracy, loss, norm, samples}. `state_ref` goes into the next
+    round's job.
+    """
+
+    model_hash: str
+    accuracy: float
+    accuracy_ppm: int
+    loss: float
+    accepted: Sequence[str]
+    rejected: Sequence[tuple[str, str]]
+    scores: Mapping[str, int] = field(hash=False)
+    samples: Mapping[str, int] = field(hash=False)
+    update_metrics: Mapping[str, Mapping[str, float]] = field(hash=False)
+    seconds_score: float
+    seconds_aggregate: float
+    task_id: int = 0
+    round: int = 0
+    state_ref: str = ""

@@ -1,0 +1,239 @@
+"""Task configurations, the jobs made of them, and their results.
+
+Frozen dataclasses that check themselves. Pure: no Django, Celery, web3 or TensorFlow.
+
+The configuration hash is keccak256 of the canonical JSON: keys sorted, no spaces, UTF-8,
+integers and strings plain, floats in Python's shortest `repr`. Everyone who can fetch the
+configuration can recompute the hash that the contract holds.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self, TypeVar
+
+from training.canonical import canonical_json, keccak_hex, known, set_field, update_hash
+from training.choices import (
+    ALGORITHMS,
+    DATASETS,
+    HOLDOUT,
+    LOCAL_PARAMETERS,
+    MODELS,
+    OPTIMIZERS,
+    PARTITIONS,
+    REWARD_MODES,
+    SCORINGS,
+    TASK_PARAMETERS,
+    Choice,
+    DatasetChoice,
+    ModelChoice,
+    Parameter,
+)
+from training.errors import SpecError
+from training.jobs import AggregateJob, AggregateResult, TrainJob, TrainResult, UpdateRef
+
+__all__ = [
+    "ALGORITHMS",
+    "DATASETS",
+    "HOLDOUT",
+    "LOCAL_PARAMETERS",
+    "MODELS",
+    "OPTIMIZERS",
+    "PARTITIONS",
+    "REWARD_MODES",
+    "SCORINGS",
+    "TASK_PARAMETERS",
+    "AggregateJob",
+    "AggregateResult",
+    "AlgorithmSpec",
+    "Choice",
+    "DatasetChoice",
+    "DatasetSpec",
+    "LocalSpec",
+    "ModelChoice",
+    "ModelSpec",
+    "Parameter",
+    "TaskConfig",
+    "TrainJob",
+    "TrainResult",
+    "UpdateRef",
+    "canonical_json",
+    "keccak_hex",
+    "update_hash",
+]
+
+CONFIG_VERSION = 1
+_ChoiceT = TypeVar("_ChoiceT", bound=Choice)
+
+_SALT = re.compile(r"[0-9A-Za-z_.:-]{0,128}")
+_PARTITION_PARAMETERS = {
+    parameter.name: parameter for choice in PARTITIONS.values() for parameter in choice.parameters
+}
+_LOCAL = {parameter.name: parameter for parameter in LOCAL_PARAMETERS}
+_TASK = {parameter.name: parameter for parameter in TASK_PARAMETERS}
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """Which data, how much is held out, and how the rest is dealt to the participants.
+
+    `alpha` matters to the partitions dirichlet and quantity, `shards_per_participant` to shards.
+    """
+
+    name: str = "digits"
+    partition: str = "iid"
+    alpha: float = 0.5
+    shards_per_participant: int = 2
+    holdout: float = 0.2
+
+    def __post_init__(self) -> None:
+        _check_choice("dataset.name", self.name, DATASETS)
+        _check_choice("dataset.partition", self.partition, PARTITIONS)
+        for name in ("alpha", "shards_per_participant"):
+            set_field(
+                self,
+                name,
+                _PARTITION_PARAMETERS[name].check(f"dataset.{name}", getattr(self, name)),
+            )
+        set_field(self, "holdout", HOLDOUT.check("dataset.holdout", self.holdout))
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """An architecture by name; `params` as `MODELS[name].parameters` allow, defaults filled in."""
+
+    name: str = "mlp"
+    params: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        choice = _check_choice("model.name", self.name, MODELS)
+        set_field(self, "params", choice.check_params("model.params", self.params))
+
+
+@dataclass(frozen=True)
+class AlgorithmSpec:
+    """How updates become the next global model; `params` as `ALGORITHMS[name]` allows."""
+
+    name: str = "fedavg"
+    params: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        choice = _check_choice("algorithm.name", self.name, ALGORITHMS)
+        set_field(self, "params", choice.check_params("algorithm.params", self.params))
+
+
+@dataclass(frozen=True)
+class LocalSpec:
+    """What each participant does with its own samples in a round."""
+
+    epochs: int = _LOCAL["epochs"].default
+    batch_size: int = _LOCAL["batch_size"].default
+    learning_rate: float = _LOCAL["learning_rate"].default
+    optimizer: str = _LOCAL["optimizer"].default
+    momentum: float = _LOCAL["momentum"].default
+
+    def __post_init__(self) -> None:
+        for name, parameter in _LOCAL.items():
+            set_field(self, name, parameter.check(f"local.{name}", getattr(self, name)))
+
+
+@dataclass(frozen=True)
+class TaskConfig:
+    """All of what a task trains. Its hash is on chain; money and deadlines are not in here.
+
+    `salt` only tells two otherwise equal tasks apart (it changes the hash, never the training);
+    `participants` is the number of shares, so the largest number of members.
+    """
+
+    dataset: DatasetSpec = field(default_factory=DatasetSpec)
+    model: ModelSpec = field(default_factory=ModelSpec)
+    algorithm: AlgorithmSpec = field(default_factory=AlgorithmSpec)
+    local: LocalSpec = field(default_factory=LocalSpec)
+    scoring: str = "accuracy"
+    reward_mode: str = "score"
+    participants: int = _TASK["participants"].default
+    rounds: int = _TASK["rounds"].default
+    seed: int = _TASK["seed"].default
+    salt: str = ""
+    version: int = CONFIG_VERSION
+
+    def __post_init__(self) -> None:
+        if self.version != CONFIG_VERSION or isinstance(self.version, bool):
+            raise SpecError(
+                "version",
+                self.version,
+                f"{CONFIG_VERSION}",
+                "Upgrade, or write it in that version.",
+            )
+        if not isinstance(self.salt, str) or not _SALT.fullmatch(self.salt):
+            raise SpecError(
+                "salt",
+                self.salt,
+                "up to 128 of the characters 0-9 A-Z a-z _ . : -",
+                "Hex digits do well.",
+            )
+        _check_choice("scoring", self.scoring, SCORINGS)
+        _check_choice("reward_mode", self.reward_mode, REWARD_MODES)
+        for name, parameter in _TASK.items():
+            set_field(self, name, parameter.check(name, getattr(self, name)))
+        self._check_together()
+
+    def _check_together(self) -> None:
+        data = DATASETS[self.dataset.name]
+        if MODELS[self.model.name].image_only and len(data.input_shape) < 2:
+            raise SpecError(
+                "model.name",
+                self.model.name,
+                f"a model for rows of {data.input_shape[0]} numbers, as {data.name} has",
+                "Use mlp or logistic, or a data set of images.",
+            )
+        training_samples = data.samples - int(data.samples * self.dataset.holdout)
+        if self.participants > training_samples:
+            raise SpecError(
+                "participants",
+                self.participants,
+                f"at most {training_samples}, the training samples of {data.name}",
+                "Use fewer participants or hold out less.",
+            )
+        shards = self.participants * self.dataset.shards_per_participant
+        if self.dataset.partition == "shards" and shards > training_samples:
+            raise SpecError(
+                "dataset.shards_per_participant",
+                self.dataset.shards_per_participant,
+                f"at most {training_samples // self.participants} for {self.participants} "
+                f"participants and {training_samples} training samples",
+                "Use fewer shards or fewer participants.",
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types; `from_dict` takes it back."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Checks everything; unknown names are refused, absent ones take their defaults."""
+        values = known(cls, "", data)
+        for name, kind in (
+            ("dataset", DatasetSpec),
+            ("model", ModelSpec),
+            ("algorithm", AlgorithmSpec),
+            ("local", LocalSpec),
+        ):
+            if name in values and not isinstance(values[name], kind):
+                values[name] = kind(**known(kind, f"{name}.", values[name]))
+        return cls(**values)
+
+    def canonical_bytes(self) -> bytes:
+        return canonical_json(self.to_dict())
+
+    def hash(self) -> str:
+        """The contract's configHash."""
+        return keccak_hex(self.canonical_bytes())
+
+
+def _check_choice(name: str, value: Any, table: Mapping[str, _ChoiceT]) -> _ChoiceT:
+    if not isinstance(value, str) or value not in table:
+        raise SpecError(name, value, "one of " + ", ".join(table), "Choose one of these.")
+    return table[value]
