@@ -1,0 +1,55 @@
+"""Fixtures every room uses: real Redis, real Ethereum chain, nothing shared with `make up`."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.conf import settings as django_settings
+from pytest_django import Settings
+
+from bcfl_site.embedded.anvil import Anvil
+from bcfl_site.embedded.redis import Redis
+from bcfl_site.environment import unix_socket_path
+
+
+@pytest.fixture(scope="session")
+def test_home() -> Path:
+    """The BCFL_HOME of this test session."""
+    return Path(django_settings.BCFL_HOME)
+
+
+@pytest.fixture(scope="session")
+def redis_server(test_home: Path) -> Iterator[Redis]:
+    """The Redis that settings.REDIS_URL names, running for the session."""
+    log = test_home / "redis.log"
+    with Redis(socket_path=unix_socket_path(test_home), log_path=log) as redis:
+        yield redis
+
+
+@pytest.fixture(scope="session")
+def anvil_process(test_home: Path) -> Iterator[Anvil]:
+    """One Anvil on a random port for the session; tests take ``anvil`` instead."""
+    with Anvil(log_path=test_home / "anvil-session.log", history=None) as chain:
+        yield chain
+
+
+@pytest.fixture
+def anvil(anvil_process: Anvil, settings: Settings) -> Iterator[Anvil]:
+    """A chain as good as new: what the test does to it is reverted afterwards."""
+    snapshot = anvil_process.rpc("evm_snapshot")
+    _point_settings_at(settings, anvil_process)
+    yield anvil_process
+    assert anvil_process.rpc("evm_revert", snapshot), "the chain could not be put back"
+
+
+@pytest.fixture
+def fresh_anvil(tmp_path: Path, settings: Settings) -> Iterator[Anvil]:
+    """An Anvil of this test's own: for tests that end it, reorganise it, or use its clock."""
+    with Anvil(log_path=tmp_path / "anvil.log", history=None) as chain:
+        _point_settings_at(settings, chain)
+        yield chain
+
+
+def _point_settings_at(settings: Settings, chain: Anvil) -> None:
+    settings.CHAIN_RPC_URL = chain.rpc_url
+    settings.NETWORKS = {"dev": {"rpc_url": chain.rpc_url, "chain_id": chain.chain_id}}
