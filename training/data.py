@@ -1,0 +1,245 @@
+"""Data sets, the held-out part, and who gets which samples.
+
+Everything random is drawn from (seed, purpose), so every process sees the same split.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from training.errors import DataError
+from training.specs import DatasetSpec, TaskConfig
+
+Indices = npt.NDArray[np.int64]
+
+# First word of every seed, so that no two uses of one task seed draw the same numbers.
+PURPOSE_SPLIT = 1
+PURPOSE_PARTITION = 2
+PURPOSE_INITIAL = 3
+PURPOSE_SHUFFLE = 4
+
+FEWEST_SAMPLES = 8  # a share is topped up to this many, or to an even share if that is less
+
+
+def generator(seed: int, purpose: int, *more: int) -> np.random.Generator:
+    """A generator that depends on exactly these numbers."""
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence([purpose, seed, *more])))
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """`x` float32 (n, ...), `y` int32 (n,), both read-only. `standardise`: scale the columns of
+    `x` by the mean and deviation of the training part before use."""
+
+    name: str
+    x: npt.NDArray[np.float32]
+    y: npt.NDArray[np.int32]
+    class_names: tuple[str, ...]
+    standardise: bool
+
+    @property
+    def classes(self) -> int:
+        return len(self.class_names)
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """`x` float32 (n, ...) ready for the model, `y` int32 (n,)."""
+
+    x: npt.NDArray[np.float32]
+    y: npt.NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Indices into the data set, each ascending; together they are all of it."""
+
+    training: Indices
+    holdout: Indices
+
+
+def load(spec: DatasetSpec) -> Dataset:
+    """The whole data set, from memory after the first time."""
+    return _load(spec.name)
+
+
+@lru_cache(maxsize=8)
+def _load(name: str) -> Dataset:
+    x, y, class_names, standardise = _LOADERS[name]()
+    x.flags.writeable = False
+    y.flags.writeable = False
+    return Dataset(name, x, y, class_names, standardise)
+
+
+def _digits() -> tuple[Any, Any, tuple[str, ...], bool]:
+    from sklearn.datasets import load_digits
+
+    raw = load_digits()
+    x = np.ascontiguousarray(raw.images / 16.0, dtype=np.float32)  # (1797, 8, 8), 0 to 1
+    return x, raw.target.astype(np.int32), tuple(str(digit) for digit in range(10)), False
+
+
+def _breast_cancer() -> tuple[Any, Any, tuple[str, ...], bool]:
+    from sklearn.datasets import load_breast_cancer
+
+    raw = load_breast_cancer()
+    x = np.ascontiguousarray(raw.data, dtype=np.float32)  # (569, 30)
+    return x, raw.target.astype(np.int32), tuple(str(name) for name in raw.target_names), True
+
+
+_LOADERS: dict[str, Callable[[], tuple[Any, Any, tuple[str, ...], bool]]] = {
+    "digits": _digits,
+    "breast_cancer": _breast_cancer,
+}
+
+
+@lru_cache(maxsize=32)
+def split(spec: DatasetSpec, seed: int) -> Split:
+    """Holds out the same share of every class (at least one sample of each)."""
+    y = load(spec).y
+    rng = generator(seed, PURPOSE_SPLIT)
+    held = []
+    for label in range(load(spec).classes):
+        members = rng.permutation(np.flatnonzero(y == label))
+        held.append(members[: max(1, round(spec.holdout * len(members)))])
+    holdout = np.sort(np.concatenate(held))
+    training = np.setdiff1d(np.arange(len(y)), holdout, assume_unique=True)
+    return Split(training, holdout)
+
+
+@lru_cache(maxsize=32)
+def _partition(spec: DatasetSpec, participants: int, seed: int) -> tuple[Indices, ...]:
+    training = split(spec, seed).training
+    if participants > len(training):
+        raise DataError(
+            f"{participants} participants, but {spec.name} has {len(training)} training samples. "
+            "Use fewer participants or hold out less."
+        )
+    rng = generator(seed, PURPOSE_PARTITION)
+    labels = load(spec).y[training]
+    shares = _PARTITIONS[spec.partition](spec, labels, participants, rng)
+    _top_up(shares, min(FEWEST_SAMPLES, len(training) // participants))
+    return tuple(np.sort(training[np.asarray(share, dtype=np.int64)]) for share in shares)
+
+
+def partition(spec: DatasetSpec, participants: int, seed: int) -> list[Indices]:
+    """Ascending indices into the data set for each slot; disjoint, together the training part.
+
+    Every slot has at least FEWEST_SAMPLES samples (or an even share, if that is less): what a
+    lopsided draw leaves short is topped up from the largest share.
+    """
+    return list(_partition(spec, participants, seed))
+
+
+Shares = list[list[int]]
+Labels = npt.NDArray[np.int32]
+
+
+def _iid(spec: DatasetSpec, labels: Labels, n: int, rng: np.random.Generator) -> Shares:
+    return [part.tolist() for part in np.array_split(rng.permutation(len(labels)), n)]
+
+
+def _dirichlet(spec: DatasetSpec, labels: Labels, n: int, rng: np.random.Generator) -> Shares:
+    """Hsu et al. 2019 (arXiv 1909.06335), class by class."""
+    shares: Shares = [[] for _ in range(n)]
+    for label in np.unique(labels):
+        members = rng.permutation(np.flatnonzero(labels == label))
+        for slot, part in enumerate(_cut(members, rng.dirichlet(np.full(n, spec.alpha)))):
+            shares[slot] += part.tolist()
+    return shares
+
+
+def _shards(spec: DatasetSpec, labels: Labels, n: int, rng: np.random.Generator) -> Shares:
+    """McMahan et al. 2017 (arXiv 1602.05629), section 3."""
+    by_class = rng.permutation(len(labels))
+    by_class = by_class[np.argsort(labels[by_class], kind="stable")]
+    shards = np.array_split(by_class, n * spec.shards_per_participant)
+    dealt = rng.permutation(len(shards)).reshape(n, spec.shards_per_participant)
+    return [np.concatenate([shards[shard] for shard in hand]).tolist() for hand in dealt]
+
+
+def _quantity(spec: DatasetSpec, labels: Labels, n: int, rng: np.random.Generator) -> Shares:
+    order = rng.permutation(len(labels))
+    return [part.tolist() for part in _cut(order, rng.dirichlet(np.full(n, spec.alpha)))]
+
+
+_PARTITIONS: dict[str, Callable[[DatasetSpec, Labels, int, np.random.Generator], Shares]] = {
+    "iid": _iid,
+    "dirichlet": _dirichlet,
+    "shards": _shards,
+    "quantity": _quantity,
+}
+
+
+def _cut(items: Indices, proportions: npt.NDArray[np.float64]) -> list[Indices]:
+    ends = np.round(np.cumsum(proportions)[:-1] * len(items)).astype(np.int64)
+    return np.split(items, ends)
+
+
+def _top_up(shares: Shares, fewest: int) -> None:
+    for share in shares:
+        while len(share) < fewest:
+            share.append(max(shares, key=len).pop())
+
+
+def share(config: TaskConfig, slot: int) -> Samples:
+    """The samples of one slot, ready for the model; DataError for a slot that is not there."""
+    if not 0 <= slot < config.participants:
+        raise DataError(
+            f"slot {slot}, but the task has {config.participants} shares (0 to "
+            f"{config.participants - 1}). Use the participant's own slot."
+        )
+    parts = _partition(config.dataset, config.participants, config.seed)
+    return _take(config.dataset, config.seed, parts[slot])
+
+
+def holdout(config: TaskConfig) -> Samples:
+    """The held-out samples, ready for the model."""
+    return _take(config.dataset, config.seed, split(config.dataset, config.seed).holdout)
+
+
+def summary(spec: DatasetSpec, participants: int, seed: int) -> dict[str, Any]:
+    """Who has what, for a picture: label counts per slot and of the held-out part.
+
+    {"classes": [name], "slots": [{"slot", "samples", "counts": [per class]}],
+     "holdout": {"samples", "counts"}}
+    """
+    dataset = load(spec)
+
+    def counts(indices: Indices) -> dict[str, Any]:
+        per_class = np.bincount(dataset.y[indices], minlength=dataset.classes)
+        return {"samples": len(indices), "counts": per_class.tolist()}
+
+    return {
+        "classes": list(dataset.class_names),
+        "slots": [
+            {"slot": slot, **counts(indices)}
+            for slot, indices in enumerate(partition(spec, participants, seed))
+        ],
+        "holdout": counts(split(spec, seed).holdout),
+    }
+
+
+def _take(spec: DatasetSpec, seed: int, indices: Indices) -> Samples:
+    return Samples(_prepared(spec, seed)[indices], load(spec).y[indices])
+
+
+@lru_cache(maxsize=8)
+def _prepared(spec: DatasetSpec, seed: int) -> npt.NDArray[np.float32]:
+    dataset = load(spec)
+    if not dataset.standardise:
+        return dataset.x
+    # Column statistics of the training part only: nothing of the held-out part leaks.
+    training = dataset.x[split(spec, seed).training].astype(np.float64)
+    deviation = training.std(axis=0)
+    scaled = (dataset.x - training.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0)
+    return scaled.astype(np.float32)
