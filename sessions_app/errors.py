@@ -1,0 +1,27 @@
+"""Errors of this room. Their text is shown to people: value, limit, next step."""
+
+from __future__ import annotations
+
+
+class BcflError(Exception):
+    """Base of all errors that a person can act on."""
+
+
+class NotAllowed(BcflError):
+    """The signed-in person may not do this."""
+
+
+class InvalidTask(BcflError):
+    """A task's numbers do not fit together; ``field`` names the form field."""
+
+    def __init__(self, message: str, *, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class WrongStage(BcflError):
+    """The action does not fit where the task is now."""
+
+
+class NothingToClaim(BcflError):
+    """Everything earned has been claimed already."""

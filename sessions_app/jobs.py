@@ -1,0 +1,71 @@
+"""What we ask the training workers to do, and where their answers go.
+
+Jobs carry hashes of blobs, never weights. They are sent when the transaction that decided on
+them is committed, so a worker never meets a row that does not exist yet.
+"""
+
+from __future__ import annotations
+
+from celery import signature
+from django.db import transaction
+
+from sessions_app.models import Round, RoundRun, Task, TrainingRun
+from training import tasks as training_tasks
+from training.specs import AggregateJob, TrainJob, UpdateRef
+
+PROGRESS = "sessions_app.tasks.training_progress"
+
+
+def model_initialise(task: Task) -> None:
+    assert task.config is not None
+    _send_on_commit(
+        training_tasks.initialise_model,
+        task.config,
+        done=signature("sessions_app.tasks.model_ready", args=(task.pk,)),
+    )
+
+
+def update_train(task: Task, round_: Round, run: TrainingRun) -> None:
+    assert task.config is not None and task.onchain_id is not None
+    job = TrainJob(
+        config=task.config,
+        round=round_.number,
+        slot=run.seat.slot,
+        participant=run.seat.account.address,
+        task_id=task.onchain_id,
+        model_ref=round_.base_model_hash,
+    )
+    _send_on_commit(
+        training_tasks.train_update,
+        job.to_dict(),
+        done=signature("sessions_app.tasks.update_ready", args=(run.pk,)),
+    )
+
+
+def round_aggregate(
+    task: Task, round_: Round, run: RoundRun, updates: list[UpdateRef], members: list[str]
+) -> None:
+    assert task.config is not None and task.onchain_id is not None
+    before = task.round_runs.filter(number=round_.number - 1).first()
+    job = AggregateJob(
+        config=task.config,
+        task_id=task.onchain_id,
+        round=round_.number,
+        model_ref=round_.base_model_hash,
+        updates=updates,
+        members=members,
+        state_ref=(before.result or {}).get("state_ref", "") if before else "",
+    )
+    _send_on_commit(
+        training_tasks.aggregate_round,
+        job.to_dict(),
+        done=signature("sessions_app.tasks.aggregate_ready", args=(run.pk,)),
+    )
+
+
+def _send_on_commit(task: object, payload: object, *, done: object) -> None:
+    transaction.on_commit(
+        lambda: task.apply_async(  # type: ignore[attr-defined]
+            args=(payload,), kwargs={"progress": PROGRESS}, link=done
+        )
+    )

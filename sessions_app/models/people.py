@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from django.contrib.auth.models import AbstractUser
+from django.db import models
+
+from chain.models import Account
+
+
+class User(AbstractUser):
+    """Someone who signs in. The role decides which home page and which actions they see."""
+
+    class Role(models.TextChoices):
+        OPERATOR = "operator", "Operator"
+        PARTICIPANT = "participant", "Participant"
+        ADMIN = "admin", "Admin"
+
+    class Theme(models.TextChoices):
+        SYSTEM = "system", "Follow the system"
+        LIGHT = "light", "Light"
+        DARK = "dark", "Dark"
+
+    role = models.CharField(max_length=12, choices=Role.choices, default=Role.PARTICIPANT)
+    theme = models.CharField(max_length=6, choices=Theme.choices, default=Theme.SYSTEM)
+    # The hosted account that signs for this user on a development chain. A participant who
+    # brings their own wallet has none: their key never reaches the server.
+    account = models.ForeignKey(
+        Account, null=True, blank=True, on_delete=models.SET_NULL, related_name="users"
+    )
+
+    @property
+    def is_operator(self) -> bool:
+        return self.role in (self.Role.OPERATOR, self.Role.ADMIN)
+
+    @property
+    def is_admin(self) -> bool:
+        return self.role == self.Role.ADMIN
+
+    @property
+    def short_name(self) -> str:
+        return self.get_short_name() or self.get_username()

@@ -1,0 +1,218 @@
+"""The state machine that carries a task from start to end.
+
+`task_advance` looks at what the chain says and what our own rows say, and does what is next. It
+is called on every event and by a periodic tick, by any process, as often as anyone likes: each
+step is idempotent (outbox keys, unique rows, leases), so any process may die at any line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from django.db import transaction
+from django.utils import timezone
+
+from chain.models import Account, OutgoingTransaction
+from chain.outbox import transaction_enqueue
+from chain.selectors import contract_address
+from sessions_app import publish, round_steps
+from sessions_app.jobs import model_initialise
+from sessions_app.models import Seat, Task, TokenBalance
+
+PREPARE_LEASE = timedelta(seconds=90)  # TensorFlow's import included
+JOIN_ATTEMPTS = 3
+STAKES_PREFUNDED = 20  # how many stakes a hosted participant receives from the treasury at once
+
+
+def task_advance(task_id: int) -> None:
+    """Do what is next for a task, if anything is."""
+    with transaction.atomic():
+        # The row lock keeps two processes from taking the same step side by side.
+        task = Task.objects.select_for_update().filter(pk=task_id).first()
+        if task is None:
+            return
+        step = _STEPS.get((task.stage, task.phase))
+        if step is not None:
+            step(task)
+
+
+def unfinished_tasks() -> list[int]:
+    """Tasks that the periodic tick looks after."""
+    ended = (Task.Phase.COMPLETED, Task.Phase.CANCELLED)
+    launched = Task.objects.exclude(stage__in=(Task.Stage.DRAFT, Task.Stage.FAILED))
+    open_runs = Task.objects.filter(
+        phase__in=ended, round_runs__finalized_at=None, round_runs__isnull=False
+    )
+    ids = {*launched.exclude(phase__in=ended).values_list("pk", flat=True)}
+    return sorted(ids | {*open_runs.values_list("pk", flat=True)})
+
+
+def model_prepared(task_id: int, *, model_hash: str, samples: list[int]) -> None:
+    """The initial model lies in the blob store; `samples` is the size of each slot's share."""
+    with transaction.atomic():
+        task = Task.objects.select_for_update().get(pk=task_id)
+        if task.stage != Task.Stage.PREPARING:
+            return  # delivered twice
+        for seat in task.seats.all():
+            Seat.objects.filter(pk=seat.pk).update(samples=samples[seat.slot])
+        task.initial_model_hash = model_hash
+        task.stage = Task.Stage.FUNDING
+        task.save(update_fields=("initial_model_hash", "stage"))
+        publish.task_changed(task.pk, ("head", "now"))
+        publish.task_wake(task.pk)
+
+
+def task_failed(task_id: int, message: str) -> None:
+    """Stop a launch and say why. Nothing is lost: the draft can be changed and started again."""
+    with transaction.atomic():
+        task = Task.objects.select_for_update().get(pk=task_id)
+        if task.stage in (Task.Stage.PREPARING, Task.Stage.FUNDING):
+            task.stage = Task.Stage.FAILED
+            task.failure = message
+            task.save(update_fields=("stage", "failure"))
+            publish.task_changed(task.pk)
+
+
+# --- steps ----------------------------------------------------------------------------------
+
+
+def _prepare(task: Task) -> None:
+    now = timezone.now()
+    if task.prepare_requested_at and now - task.prepare_requested_at < PREPARE_LEASE:
+        return
+    task.prepare_requested_at = now
+    task.save(update_fields=("prepare_requested_at",))
+    model_initialise(task)
+
+
+def _fund(task: Task) -> None:
+    account = task.operator_account
+    assert account is not None and task.launched_at is not None  # task_launch checked
+    # A launch that failed and was started again is another attempt, with keys of its own.
+    attempt = int(task.launched_at.timestamp())
+    approve = transaction_enqueue(
+        account=account,
+        contract="FLToken",
+        function="approve",
+        args=[contract_address("FLCoordinator"), task.pool],
+        idempotency_key=f"task:{task.pk}:approve:{attempt}",
+        reference=task.reference,
+    )
+    create = transaction_enqueue(
+        account=account,
+        contract="FLCoordinator",
+        function="createTask",
+        args=[task_terms(task)],
+        idempotency_key=f"task:{task.pk}:create:{attempt}",
+        reference=task.reference,
+    )
+    for sent in (approve, create):
+        if sent.status == OutgoingTransaction.Status.FAILED:
+            task_failed(task.pk, f"{sent.function} was refused: {sent.error}")
+            return
+
+
+def _join(task: Task) -> None:
+    joined = set(task.members.values_list("address", flat=True))
+    waiting = [s for s in task.seats.select_related("account") if s.account.address not in joined]
+    for seat in waiting:
+        _join_seat(task, seat)
+    if not waiting and len(joined) >= task.min_participants and task.operator_account:
+        transaction_enqueue(
+            account=task.operator_account,
+            contract="FLCoordinator",
+            function="start",
+            args=[task.onchain_id],
+            idempotency_key=f"task:{task.pk}:start",
+            reference=task.reference,
+        )
+
+
+def _join_seat(task: Task, seat: Seat) -> None:
+    address = seat.account.address
+    attempt = OutgoingTransaction.objects.filter(
+        idempotency_key__startswith=f"task:{task.pk}:join:{address}:",
+        status=OutgoingTransaction.Status.FAILED,
+    ).count()
+    if attempt >= JOIN_ATTEMPTS:
+        return  # its error stands on the task page
+    if task.stake and not _has_tokens(address, task.stake):
+        _send_stake(task, address)
+        return  # the transfer's confirmation wakes us again
+    if task.stake:
+        transaction_enqueue(
+            account=seat.account,
+            contract="FLToken",
+            function="approve",
+            args=[contract_address("FLCoordinator"), task.stake],
+            idempotency_key=f"task:{task.pk}:stake-approve:{address}:{attempt}",
+            reference=task.reference,
+        )
+    transaction_enqueue(
+        account=seat.account,
+        contract="FLCoordinator",
+        function="join",
+        args=[task.onchain_id, seat.samples],
+        idempotency_key=f"task:{task.pk}:join:{address}:{attempt}",
+        reference=task.reference,
+    )
+
+
+def _has_tokens(address: str, amount: int) -> bool:
+    row = TokenBalance.objects.filter(address=address).order_by("-block_number").first()
+    return row is not None and row.balance >= amount
+
+
+def _send_stake(task: Task, address: str) -> None:
+    """Hosted participants get their stake from the treasury of the development chain."""
+    treasury = Account.objects.filter(kind="deployer").order_by("pk").first()
+    if treasury is None:
+        return
+    transaction_enqueue(
+        account=treasury,
+        contract="FLToken",
+        function="transfer",
+        args=[address, STAKES_PREFUNDED * task.stake],
+        idempotency_key=f"task:{task.pk}:stake-fund:{address}",
+        reference=task.reference,
+    )
+
+
+def _run(task: Task) -> None:
+    round_steps.close_finished_rounds(task)
+    round_steps.advance_round(task)
+
+
+def _end(task: Task) -> None:
+    round_steps.close_finished_rounds(task)
+
+
+_STEPS: dict[tuple[str, str], Callable[[Task], None]] = {
+    (Task.Stage.PREPARING, Task.Phase.NONE): _prepare,
+    (Task.Stage.FUNDING, Task.Phase.NONE): _fund,
+    (Task.Stage.PLACED, Task.Phase.OPEN): _join,
+    (Task.Stage.PLACED, Task.Phase.RUNNING): _run,
+    (Task.Stage.PLACED, Task.Phase.COMPLETED): _end,
+    (Task.Stage.PLACED, Task.Phase.CANCELLED): _end,
+}
+
+
+def task_terms(task: Task) -> dict[str, object]:
+    """The contract's `TaskParams`."""
+    return {
+        "configHash": task.config_hash,
+        "modelHash": task.initial_model_hash,
+        "pool": task.pool,
+        "stake": task.stake,
+        "rounds": task.rounds,
+        "minParticipants": task.min_participants,
+        "maxParticipants": task.max_participants,
+        "quorum": task.quorum,
+        "rewardMode": ("equal", "samples", "score").index(task.reward_mode),
+        "joinSeconds": task.join_seconds,
+        "updateSeconds": task.update_seconds,
+        "scoreSeconds": task.score_seconds,
+        "aggregateSeconds": task.aggregate_seconds,
+        "evaluators": [a.address for a in task.evaluator_accounts.order_by("pk")],
+    }

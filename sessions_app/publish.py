@@ -1,0 +1,70 @@
+"""The one place that knows how messages to viewers and to the orchestrator look.
+
+A message says what changed and carries a sequence number; the page asks the server for the rest.
+So a lost message costs nothing: the next one, or a reconnect, shows the gap. The same holds for
+the orchestrator: a lost wake-up is made good by its periodic tick.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from asgiref.sync import async_to_sync
+from celery import current_app
+from channels.layers import get_channel_layer
+from django.db import transaction
+from django.db.models import F
+
+from sessions_app.models import Task
+
+VERSION = 1
+CHAIN_GROUP = "chain"
+
+Part = Literal["now", "kpis", "charts", "participants", "feed", "rounds", "head"]
+ALL_PARTS: tuple[Part, ...] = ("head", "now", "kpis", "charts", "participants", "feed", "rounds")
+
+
+def task_group(task_id: int) -> str:
+    return f"task.{task_id}"
+
+
+def task_changed(task_id: int, parts: Iterable[Part] = ALL_PARTS) -> None:
+    """Count the change and, once it is committed, tell the viewers of the task."""
+    Task.objects.filter(pk=task_id).update(live_seq=F("live_seq") + 1)
+    seq = Task.objects.values_list("live_seq", flat=True).get(pk=task_id)
+    message = {
+        "type": "live.changed",
+        "version": VERSION,
+        "task": task_id,
+        "seq": seq,
+        "parts": sorted(set(parts)),
+    }
+    transaction.on_commit(lambda: _send(task_group(task_id), message))
+
+
+def chain_changed(*, chain_id: int, block_number: int, head_number: int, state: str) -> None:
+    """Tell every page where the follower is."""
+    message = {
+        "type": "live.chain",
+        "version": VERSION,
+        "chain_id": chain_id,
+        "block": block_number,
+        "head": head_number,
+        "state": state,
+    }
+    transaction.on_commit(lambda: _send(CHAIN_GROUP, message))
+
+
+def task_wake(task_id: int) -> None:
+    """Ask the orchestrator, once this transaction is committed, to look at the task."""
+    transaction.on_commit(
+        lambda: current_app.send_task("sessions_app.tasks.advance_task", args=(task_id,))
+    )
+
+
+def _send(group: str, message: dict[str, object]) -> None:
+    layer = get_channel_layer()
+    if layer is None:
+        raise RuntimeError("CHANNEL_LAYERS has no default layer; set REDIS_URL.")
+    async_to_sync(layer.group_send)(group, message)

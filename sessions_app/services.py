@@ -1,0 +1,333 @@
+"""What people do: create a task, launch it, end it, claim what was earned.
+
+Each function checks, writes its rows and whatever must be sent on chain in one transaction, and
+wakes the orchestrator; nobody waits for a block inside a request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from django.db import transaction
+from django.utils import timezone
+
+from chain.accounts import account_derive
+from chain.models import Account, OutgoingTransaction
+from chain.outbox import transaction_enqueue
+from sessions_app import publish
+from sessions_app.errors import InvalidTask, NotAllowed, NothingToClaim, WrongStage
+from sessions_app.models import Participant, Seat, Task, TokenBalance, User
+from sessions_app.rewards import reward_proof
+from training.specs import TaskConfig
+
+FLT = 10**18  # wei in one token
+MAX_PARTICIPANTS = 1_000
+# Hosted participants are derived from the development mnemonic from this index on: those below
+# are the treasury, the operator, the evaluators and the first ones to sign in.
+FIRST_SEAT_INDEX = 20
+SEAT_NAMES = (
+    "Eastfield",
+    "Harbour",
+    "Southbank",
+    "Northgate",
+    "Riverside",
+    "Westmere",
+    "Hillcrest",
+    "Lakeview",
+    "Oakwood",
+    "Stonebridge",
+)
+
+
+def seat_name(slot: int) -> str:
+    """The display name of the hosted participant in a slot: 0 is Eastfield."""
+    name = SEAT_NAMES[slot % len(SEAT_NAMES)]
+    return name if slot < len(SEAT_NAMES) else f"{name} {slot // len(SEAT_NAMES) + 1}"
+
+
+def seat_account(slot: int) -> Account:
+    """The hosted account that trains on slice `slot`; the same one in every task."""
+    return account_derive(
+        label=seat_name(slot), kind="participant", index=FIRST_SEAT_INDEX + slot
+    )
+
+
+def task_create(
+    *,
+    owner: User,
+    title: str,
+    config: TaskConfig,
+    pool: int,
+    stake: int = 0,
+    evaluators: Iterable[Account] = (),
+    update_seconds: int = 600,
+    score_seconds: int = 600,
+    aggregate_seconds: int = 600,
+    join_seconds: int = 3600,
+) -> Task:
+    """Save a task as a draft: nothing is sent and nothing is spent.
+
+    `pool` and `stake` (per participant) in wei. Raises NotAllowed and InvalidTask.
+    """
+    _require_operator(owner)
+    title = title.strip()
+    _check_terms(title=title, config=config, pool=pool, stake=stake)
+    task = Task(
+        owner=owner,
+        title=title,
+        operator_account=owner.account,
+        pool=pool,
+        stake=stake,
+        rounds=config.rounds,
+        min_participants=config.participants,
+        max_participants=config.participants,
+        join_seconds=join_seconds,
+        update_seconds=update_seconds,
+        score_seconds=score_seconds,
+        aggregate_seconds=aggregate_seconds,
+        reward_mode=config.reward_mode,
+    )
+    _set_config(task, config)
+    with transaction.atomic():
+        task.save()
+        task.evaluator_accounts.set(list(evaluators) or default_evaluators())
+    return task
+
+
+def task_change(
+    *, task: Task, by: User, title: str, config: TaskConfig, pool: int, stake: int
+) -> Task:
+    """Change a draft. Raises WrongStage once the launch has begun."""
+    _require_owner(task, by)
+    if task.stage not in (Task.Stage.DRAFT, Task.Stage.FAILED):
+        raise WrongStage(
+            f"Task {task.pk} is {task.get_stage_display().lower()}; only a draft can be changed. "
+            "Clone it to start another with other settings."
+        )
+    _check_terms(title=title.strip(), config=config, pool=pool, stake=stake)
+    task.title = title.strip()
+    task.pool = pool
+    task.stake = stake
+    task.rounds = config.rounds
+    task.min_participants = task.max_participants = config.participants
+    task.reward_mode = config.reward_mode
+    task.initial_model_hash = ""
+    _set_config(task, config)
+    task.save()
+    return task
+
+
+def task_clone(*, task: Task, by: User) -> Task:
+    """A new draft with the same settings."""
+    if task.config is None:
+        raise WrongStage(
+            f"Task {task.pk} was created by another client and its configuration is not stored "
+            "here, so there is nothing to clone."
+        )
+    return task_create(
+        owner=by,
+        title=f"{task.title[:112]}, again",
+        config=TaskConfig.from_dict(task.config),
+        pool=task.pool,
+        stake=task.stake,
+        evaluators=task.evaluator_accounts.all(),
+        update_seconds=task.update_seconds,
+        score_seconds=task.score_seconds,
+        aggregate_seconds=task.aggregate_seconds,
+        join_seconds=task.join_seconds,
+    )
+
+
+def task_launch(*, task: Task, by: User) -> Task:
+    """Press start: seat the hosted participants, prepare the model, fund and open the task.
+
+    Raises NotAllowed, WrongStage, and InvalidTask when the operator cannot pay the pool.
+    """
+    with transaction.atomic():
+        task = Task.objects.select_for_update().get(pk=task.pk)
+        _require_owner(task, by)
+        if task.stage not in (Task.Stage.DRAFT, Task.Stage.FAILED):
+            raise WrongStage(f"Task {task.pk} has been started already.")
+        if task.operator_account is None:
+            raise InvalidTask(
+                f"{by.short_name} has no hosted account to fund the task from. Ask an admin for "
+                "one, or start the task from your own wallet.",
+                field="pool",
+            )
+        balance = token_balance(task.operator_account.address)
+        if balance < task.pool:
+            raise InvalidTask(
+                f"The pool is {task.pool / FLT:,.2f} FLT but {task.operator_account.label} holds "
+                f"{balance / FLT:,.2f} FLT. Lower the pool or top up the account.",
+                field="pool",
+            )
+        for slot in range(task.max_participants):
+            Seat.objects.get_or_create(
+                task=task, slot=slot, defaults={"account": seat_account(slot)}
+            )
+        task.stage = Task.Stage.PREPARING
+        task.failure = ""
+        task.launched_at = timezone.now()
+        task.prepare_requested_at = None
+        task.save(update_fields=("stage", "failure", "launched_at", "prepare_requested_at"))
+        publish.task_changed(task.pk)
+        publish.task_wake(task.pk)
+    return task
+
+
+def task_cancel(*, task: Task, by: User) -> OutgoingTransaction | None:
+    """End a task early: a draft is deleted, a placed task is cancelled on chain.
+
+    On chain, the unspent pool and all stakes come back and what was earned stays claimable.
+    """
+    with transaction.atomic():
+        task = Task.objects.select_for_update().get(pk=task.pk)
+        _require_owner(task, by)
+        if task.stage in (Task.Stage.DRAFT, Task.Stage.FAILED) and task.onchain_id is None:
+            task.delete()
+            return None
+        if task.is_finished:
+            raise WrongStage(f"Task {task.pk} has ended already ({task.get_phase_display()}).")
+        if task.onchain_id is None:
+            raise WrongStage(
+                f"Task {task.pk} is being placed on chain; it can be cancelled in a moment."
+            )
+        sent = transaction_enqueue(
+            account=_operator_account(task),
+            contract="FLCoordinator",
+            function="cancel",
+            args=[task.onchain_id],
+            idempotency_key=f"task:{task.pk}:cancel",
+            reference=task.reference,
+        )
+        publish.task_changed(task.pk)
+        return sent
+
+
+def rewards_claim(*, task: Task, address: str, by: User) -> OutgoingTransaction:
+    """Pay out all that a hosted participant has earned in a task so far, and after its end the
+    stake with it. Anyone may send a claim; the contract pays the earner alone.
+    """
+    member = Participant.objects.select_related("task").filter(task=task, address=address).first()
+    if member is None:
+        raise NothingToClaim(f"{address} is not a participant of task {task.pk}.")
+    account = Account.objects.filter(address=address).first()
+    own = by.account is not None and by.account.address == address
+    if not own:
+        _require_owner(task, by)
+    if account is None:
+        raise NotAllowed(
+            f"The key of {address} is not held here. Its owner claims from their own wallet."
+        )
+    if task.is_finished:
+        _stake_return(task, member, account)
+    if member.earned <= member.claimed:
+        raise NothingToClaim(
+            f"{account.label} has claimed all of the {member.earned / FLT:,.4f} FLT it earned in "
+            f"task {task.pk}."
+        )
+    cumulative = {m.address: m.earned for m in task.members.all()}
+    assert task.onchain_id is not None  # it has members
+    proof = reward_proof(task.onchain_id, cumulative, address)
+    sent = transaction_enqueue(
+        account=account,
+        contract="FLCoordinator",
+        function="claim",
+        args=[task.onchain_id, address, member.earned, proof],
+        idempotency_key=f"task:{task.pk}:claim:{address}:{member.earned}",
+        reference=task.reference,
+    )
+    publish.task_changed(task.pk, ("participants",))
+    return sent
+
+
+def stakes_return(*, task: Task) -> None:
+    """Give every hosted participant of an ended task its stake back."""
+    accounts = {a.address: a for a in Account.objects.filter(seats__task=task)}
+    for member in task.members.all():
+        if member.address in accounts:
+            _stake_return(task, member, accounts[member.address])
+
+
+def token_balance(address: str) -> int:
+    """FLT of an address in wei, as of the last block that the follower has written."""
+    row = TokenBalance.objects.filter(address=address).order_by("-block_number").first()
+    return row.balance if row is not None else 0
+
+
+def default_evaluators() -> list[Account]:
+    """The hosted evaluator that scores when a task names none."""
+    evaluators = list(Account.objects.filter(kind="evaluator").order_by("pk")[:1])
+    if not evaluators:
+        raise InvalidTask(
+            "No evaluator account exists, so nobody could score the updates. Run "
+            "manage.py seed_demo on a development chain, or add an evaluator."
+        )
+    return evaluators
+
+
+def _stake_return(task: Task, member: Participant, account: Account) -> None:
+    if member.stake <= member.stake_returned or member.status != Participant.Status.ACTIVE:
+        return
+    transaction_enqueue(
+        account=account,
+        contract="FLCoordinator",
+        function="returnStake",
+        args=[task.onchain_id, member.address],
+        idempotency_key=f"task:{task.pk}:stake:{member.address}",
+        reference=task.reference,
+    )
+
+
+def _set_config(task: Task, config: TaskConfig) -> None:
+    """The salt makes the hash this task's own, so the contract's event finds its way back."""
+    salted = replace(config, salt=task.uuid.hex)
+    task.config = salted.to_dict()
+    task.config_hash = salted.hash()
+
+
+def _check_terms(*, title: str, config: TaskConfig, pool: int, stake: int) -> None:
+    if not title:
+        raise InvalidTask("Give the task a title; participants choose by it.", field="title")
+    limit = 2**96 - 1
+    for name, amount in (("pool", pool), ("stake", stake)):
+        if not 0 <= amount <= limit:
+            raise InvalidTask(
+                f"The {name} of {amount} wei is outside 0 to {limit} wei (about 79 billion FLT).",
+                field=name,
+            )
+    if pool < config.rounds:
+        raise InvalidTask(
+            f"A pool of {pool} wei cannot pay {config.rounds} rounds; the least is 1 wei a round.",
+            field="pool",
+        )
+    if config.participants > MAX_PARTICIPANTS:
+        raise InvalidTask(
+            f"{config.participants} participants are more than the {MAX_PARTICIPANTS} that one "
+            "task takes.",
+            field="participants",
+        )
+
+
+def _require_operator(user: User) -> None:
+    if not user.is_operator:
+        raise NotAllowed(
+            f"{user.short_name} is a {user.get_role_display().lower()}; creating tasks needs the "
+            "operator role. Ask an admin."
+        )
+
+
+def _require_owner(task: Task, user: User) -> None:
+    if task.owner_id != user.pk and not user.is_admin:
+        raise NotAllowed(f"Only the operator of task {task.pk} or an admin may do this.")
+
+
+def _operator_account(task: Task) -> Account:
+    if task.operator_account is None:
+        raise NotAllowed(
+            f"Task {task.pk} is operated from {task.operator_address}, whose key is not held "
+            "here. Send the call from that wallet."
+        )
+    return task.operator_account
+

@@ -1,0 +1,66 @@
+"""Celery entry points of this room: load, call one function, return. Queue `control`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import shared_task
+
+from sessions_app import orchestrator, round_steps
+from sessions_app.models import TrainingRun
+
+
+@shared_task
+def advance_task(task_id: int) -> None:
+    orchestrator.task_advance(task_id)
+
+
+@shared_task
+def tick() -> None:
+    """Every two seconds: whatever no event has moved (a lost message, a lease, a deadline)."""
+    for task_id in orchestrator.unfinished_tasks():
+        orchestrator.task_advance(task_id)
+
+
+@shared_task
+def model_ready(result: dict[str, Any], task_id: int) -> None:
+    orchestrator.model_prepared(
+        task_id, model_hash=result["model_hash"], samples=result["samples"]
+    )
+
+
+@shared_task
+def update_ready(result: dict[str, Any], run_id: int) -> None:
+    round_steps.update_trained(run_id, result)
+
+
+@shared_task
+def aggregate_ready(result: dict[str, Any], run_id: int) -> None:
+    round_steps.round_aggregated(run_id, result)
+
+
+@shared_task
+def training_progress(payload: dict[str, Any]) -> None:
+    run = (
+        TrainingRun.objects.select_related("seat")
+        .filter(
+            seat__task__onchain_id=payload["task_id"],
+            seat__slot=payload["slot"],
+            round_number=payload["round"],
+        )
+        .first()
+    )
+    if run is not None:
+        round_steps.training_beat(
+            run,
+            done=payload["done"],
+            total=payload["total"],
+            speed=payload.get("samples_per_second"),
+        )
+
+
+@shared_task
+def training_worker_ready() -> None:
+    """Sent by a training worker when it starts."""
+    for task_id in round_steps.release_lost_work():
+        orchestrator.task_advance(task_id)

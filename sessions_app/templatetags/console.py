@@ -1,0 +1,94 @@
+"""What templates use to write amounts, hashes and people. No tag here runs a query."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from django import template
+from django.templatetags.static import static
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from sessions_app import formats
+
+register = template.Library()
+
+register.filter("short", formats.short_hash)
+register.filter("words", formats.words)
+register.filter("percent", formats.percent)
+register.filter("duration", formats.duration)
+register.filter("ether", formats.ether)
+
+
+@register.filter
+def number(value: float | int | None, digits: int = 0) -> str:
+    return formats.number(value, digits)
+
+
+@register.filter
+def flt(wei: int | None, digits: int = 2) -> str:
+    """Wei of the reward token as FLT, without the unit."""
+    return formats.amount(wei, digits)
+
+
+@register.filter
+def scaled(value: int | None) -> formats.Scaled:
+    return formats.scaled(value)
+
+
+@register.simple_tag
+def icon(name: str, label: str = "") -> SafeString:
+    """An icon of the sprite; decoration unless it has a label."""
+    href = f"{static('img/icons.svg')}#{name}"
+    if label:
+        return format_html(
+            '<svg class="icon" role="img" aria-label="{}"><use href="{}"/></svg>', label, href
+        )
+    return format_html('<svg class="icon" aria-hidden="true"><use href="{}"/></svg>', href)
+
+
+@register.simple_tag
+def identicon(address: str, css: str = "") -> SafeString:
+    """A deterministic gradient for an address, in SVG attributes (the CSP refuses styles)."""
+    key, first, second = formats.gradient(address)
+    return format_html(
+        '<svg class="identicon {css}" viewBox="0 0 26 26" aria-hidden="true" focusable="false">'
+        '<defs><linearGradient id="id-{key}" x1="0" y1="0" x2="1" y2="1">'
+        '<stop offset="0" stop-color="{first}"/><stop offset="1" stop-color="{second}"/>'
+        '</linearGradient></defs><rect width="26" height="26" fill="url(#id-{key})"/></svg>',
+        css=css,
+        key=key,
+        first=first,
+        second=second,
+    )
+
+
+@register.inclusion_tag("components/hash.html")
+def hash(value: str, url: str = "", what: str = "hash", full: bool = False) -> dict[str, Any]:
+    """A hash or address, short, copyable, and leading somewhere when it has a page."""
+    return {"value": value, "url": url, "what": what, "full": full}
+
+
+@register.inclusion_tag("components/who.html")
+def who(party: Any, note: str = "") -> dict[str, Any]:
+    """A participant: identicon, name and short address (a selectors.Party)."""
+    return {"party": party, "note": note}
+
+
+@register.simple_tag
+def ago(moment: datetime | int | float | None) -> SafeString:
+    """``12 s ago``, kept current by the page's clock; the exact time is in the title."""
+    if moment is None:
+        return SafeString("–")
+    if not isinstance(moment, datetime):
+        moment = datetime.fromtimestamp(moment, tz=UTC)
+    seconds = max(0.0, (timezone.now() - moment).total_seconds())
+    text = "just now" if seconds < 1 else f"{formats.duration(round(seconds))} ago"
+    return format_html(
+        '<time datetime="{}" title="{}" data-ago>{}</time>',
+        moment.isoformat(timespec="seconds"),
+        moment.strftime("%d %b %Y %H:%M:%S %Z"),
+        text,
+    )
