@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 import re
 from collections.abc import Mapping
 from dataclasses import fields
@@ -12,6 +13,7 @@ from eth_hash.auto import keccak
 
 from training.errors import SpecError
 
+Buffer = bytes | bytearray | memoryview | mmap.mmap
 MAX_SAMPLES = 2**32 - 1  # the contract keeps samples in 32 bits
 
 _HASH = re.compile(r"0x[0-9a-f]{64}")
@@ -26,7 +28,7 @@ def canonical_json(value: Any) -> bytes:
     return text.encode("utf-8")
 
 
-def keccak_hex(data: bytes | bytearray | memoryview) -> str:
+def keccak_hex(data: Buffer) -> str:
     """keccak256 as 0x and 64 lower-case hex digits."""
     return "0x" + keccak(bytes(data)).hex()
 

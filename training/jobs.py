@@ -13,7 +13,7 @@ class _Record:
     """JSON-safe frozen dataclasses that cross the broker."""
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)  # type: ignore[call-overload, no-any-return]
+        return asdict(self)  # type: ignore[call-overload]
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -62,16 +62,23 @@ class TrainResult(_Record):
 
 @dataclass(frozen=True)
 class UpdateRef(_Record):
-    """An update as the chain knows it; `index` is the member index in the contract."""
+    """An update as the chain knows it; `index` is the member index in the contract.
+
+    With `update_hash`, the hash submitted on chain, the aggregator also checks that it binds
+    this participant to this content.
+    """
 
     participant: str
     content_hash: str
     samples: int
     index: int
+    update_hash: str = ""
 
     def __post_init__(self) -> None:
         check_address("participant", self.participant)
         check_hash("content_hash", self.content_hash)
+        if self.update_hash:
+            check_hash("update_hash", self.update_hash)
 
 
 @dataclass(frozen=True)

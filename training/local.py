@@ -23,7 +23,9 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# TensorFlow writes an error about the missing GPU on every start; what really fails raises.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # its sums depend on the processor
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
@@ -331,7 +333,8 @@ def _tensors(engine: _Engine, weights: Weights) -> list[Any]:
     expected = dict(zip(engine.names, engine.shapes, strict=True))
     if shapes != expected:
         raise DataError(
-            f"weights with tensors {shapes}, but this model has {expected}. Use a blob of this task."
+            f"weights with tensors {shapes}, but this model has {expected}. "
+            "Use a blob of this task."
         )
     return [tf.constant(weights[name]) for name in engine.names]
 

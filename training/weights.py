@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import math
-import mmap
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,12 +17,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from training.canonical import Buffer
 from training.errors import BlobCorrupt, UpdateRejected
 
 Array = npt.NDArray[Any]
 Float32 = npt.NDArray[np.float32]
 Weights = Mapping[str, Float32]
-Buffer = bytes | bytearray | memoryview | mmap.mmap
+
 
 MAX_HEADER_BYTES = 1 << 20  # some 10,000 tensors; refuses to parse a header made to hurt
 _NAME = re.compile(r"[A-Za-z0-9_./:-]{1,200}")

@@ -1,0 +1,179 @@
+"""One round as an evaluator sees it: check every update, average, evaluate, score.
+
+Knows neither Celery nor TensorFlow; how a model is evaluated is passed in.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from training.aggregation import ServerState, Update, aggregate, initial_state
+from training.blobs import BlobStore
+from training.errors import BlobCorrupt, BlobMissing, UpdateRejected
+from training.scoring import ppm
+from training.specs import AggregateJob, AggregateResult, TaskConfig, UpdateRef, update_hash
+from training.weights import Weights, check_update, encode, encoded_size
+
+
+class Evaluation(Protocol):
+    """What `training.local.Metrics` has and a round needs."""
+
+    @property
+    def accuracy(self) -> float: ...
+    @property
+    def loss(self) -> float: ...
+    @property
+    def correct(self) -> int: ...
+    @property
+    def total(self) -> int: ...
+
+
+Evaluate = Callable[[TaskConfig, Weights], Evaluation]
+Progress = Callable[[str, int, int], None]  # stage, done, total
+
+
+@dataclass
+class _Findings:
+    """What is known so far about the updates of the round, in address order."""
+
+    accepted: list[Update] = field(default_factory=list)
+    rejected: list[tuple[str, str]] = field(default_factory=list)
+    scores: dict[str, int] = field(default_factory=dict)
+    metrics: dict[str, dict[str, float]] = field(default_factory=dict)
+
+
+def aggregate_round(
+    job: AggregateJob, blobs: BlobStore, evaluate: Evaluate, progress: Progress | None = None
+) -> AggregateResult:
+    """Checks and scores each update, averages the accepted ones, evaluates the new global model.
+
+    A bad update is rejected with its reason and the round goes on without it. With no acceptable
+    update at all the global model stays as it is. Raises BlobMissing or BlobCorrupt for the
+    global model itself. The same job gives the same model hash, whoever runs it.
+    """
+    config = TaskConfig.from_dict(job.config)
+    reference = blobs.open_weights(job.model_ref)
+    report = progress or (lambda stage, done, total: None)
+
+    started = time.perf_counter()
+    findings = _score_updates(job, config, reference, blobs, evaluate, report)
+    scored = time.perf_counter()
+
+    report("aggregating", 0, 1)
+    state = _state(job, config, reference, blobs)
+    if findings.accepted:
+        state = aggregate(config.algorithm, state, findings.accepted)
+    model_hash = blobs.put(encode(state.weights)) if findings.accepted else job.model_ref
+    state_ref = blobs.put(encode(state.memory)) if state.memory else ""
+    overall = evaluate(config, state.weights)
+    report("aggregating", 1, 1)
+
+    return AggregateResult(
+        model_hash=model_hash,
+        accuracy=overall.accuracy,
+        accuracy_ppm=ppm(overall.correct, overall.total),
+        loss=overall.loss,
+        accepted=[update.participant for update in findings.accepted],
+        rejected=findings.rejected,
+        scores=findings.scores,
+        samples={update.participant: update.samples for update in findings.accepted},
+        update_metrics=findings.metrics,
+        seconds_score=scored - started,
+        seconds_aggregate=time.perf_counter() - scored,
+        task_id=job.task_id,
+        round=job.round,
+        state_ref=state_ref,
+    )
+
+
+def _score_updates(
+    job: AggregateJob,
+    config: TaskConfig,
+    reference: Weights,
+    blobs: BlobStore,
+    evaluate: Evaluate,
+    report: Progress,
+) -> _Findings:
+    findings = _Findings()
+    members = {address.lower() for address in job.members}
+    seen: set[str] = set()
+    ordered = sorted(job.updates, key=lambda update: (update.participant.lower(), update.index))
+    for number, update in enumerate(ordered):
+        report("scoring", number, len(ordered))
+        address = update.participant
+        try:
+            _check_sender(update, job, members, seen)
+            weights, norm = _open_update(update, reference, config, blobs)
+        except UpdateRejected as error:
+            findings.rejected.append((address, f"{error.reason}: {error.message}"))
+            continue
+        seen.add(address.lower())
+        metrics = evaluate(config, weights)
+        findings.accepted.append(
+            Update(
+                address,
+                update.samples,
+                lambda ref=update.content_hash: blobs.open_weights(ref),  # type: ignore[misc]
+            )
+        )
+        findings.scores[address] = _SCORES[config.reward_mode](metrics, update)
+        findings.metrics[address] = {
+            "accuracy": metrics.accuracy,
+            "loss": metrics.loss,
+            "norm": norm,
+            "samples": update.samples,
+        }
+    report("scoring", len(ordered), len(ordered))
+    return findings
+
+
+def _check_sender(update: UpdateRef, job: AggregateJob, members: set[str], seen: set[str]) -> None:
+    address = update.participant.lower()
+    if address not in members:
+        raise UpdateRejected("stranger", f"{update.participant} is not a member of the task")
+    if address in seen:
+        raise UpdateRejected("duplicate", f"{update.participant} already has an update here")
+    if type(update.samples) is not int or not 1 <= update.samples < 2**29:
+        raise UpdateRejected(
+            "samples", f"{update.samples!r} samples, but it takes 1 to {2**29 - 1}"
+        )
+    bound = update_hash(update.participant, job.task_id, job.round, update.content_hash)
+    if update.update_hash and update.update_hash != bound:
+        raise UpdateRejected(
+            "hash", f"submitted {update.update_hash}, but sender and content hash to {bound}"
+        )
+
+
+def _open_update(
+    update: UpdateRef, reference: Weights, config: TaskConfig, blobs: BlobStore
+) -> tuple[Weights, float]:
+    """The checked tensors of an update and its distance from the global model."""
+    limit = encoded_size(reference)
+    try:
+        size = blobs.size(update.content_hash)
+        if size > limit:  # before reading: hashing a huge file is what a flooder wants
+            raise UpdateRejected("size", f"{size} bytes, but this model takes {limit}")
+        data = blobs.open(update.content_hash)
+    except BlobMissing as error:
+        raise UpdateRejected("missing", f"no blob {update.content_hash} in the store") from error
+    except BlobCorrupt as error:
+        raise UpdateRejected("hash", str(error)) from error
+    return check_update(data, reference, config.algorithm.params["norm_bound"])
+
+
+def _state(
+    job: AggregateJob, config: TaskConfig, reference: Weights, blobs: BlobStore
+) -> ServerState:
+    if not job.state_ref:
+        return initial_state(config.algorithm, reference)
+    return ServerState(reference, blobs.open_weights(job.state_ref))
+
+
+_SCORES: Mapping[str, Callable[[Evaluation, UpdateRef], int]] = {
+    "score": lambda metrics, update: ppm(metrics.correct, metrics.total),
+    "samples": lambda metrics, update: update.samples,
+    "equal": lambda metrics, update: 1,
+}

@@ -1,0 +1,158 @@
+"""What Celery runs on the queue `training`: thin wrappers that load, call and return.
+
+The parent of the worker processes imports this module, so TensorFlow (`training.local`) is
+imported inside the functions, in the child. Weights never travel through the broker: jobs and
+results hold the hashes of blobs in BLOB_ROOT.
+
+Results reach the caller by the `link` signature it passes. A task delivered twice gives the same
+result, so late acknowledgement is safe.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from celery import current_app, shared_task
+from celery.signals import worker_process_init
+from kombu.exceptions import OperationalError
+
+from training.blobs import BlobStore
+from training.errors import BlobMissing
+from training.specs import AggregateJob, TaskConfig, TrainJob
+
+log = logging.getLogger(__name__)
+
+PROGRESS_SECONDS = 0.25  # at most four reports a second from one task
+PROGRESS_QUEUE = "control"
+
+# A blob that another machine has just written may take a moment to appear on a shared disk.
+_OPTIONS: dict[str, Any] = {
+    "acks_late": True,
+    "reject_on_worker_lost": True,
+    "autoretry_for": (BlobMissing, OSError),
+    "retry_backoff": 1,
+    "retry_kwargs": {"max_retries": 4},
+}
+
+
+@shared_task(**_OPTIONS)
+def initialise_model(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Stores the initial global model of a configuration.
+
+    {"config_hash", "model_hash", "parameters" (count), "bytes", "accuracy", "loss"}: the last
+    two on the held-out samples, before any training.
+    """
+    from training import local
+    from training.weights import encode
+
+    spec = TaskConfig.from_dict(config)
+    weights = local.initial_weights(spec)
+    encoded = encode(weights)
+    metrics = local.evaluate(spec, weights)
+    return {
+        "config_hash": spec.hash(),
+        "model_hash": BlobStore.default().put(encoded),
+        "parameters": sum(tensor.size for tensor in weights.values()),
+        "bytes": len(encoded),
+        "accuracy": metrics.accuracy,
+        "loss": metrics.loss,
+    }
+
+
+@shared_task(**_OPTIONS)
+def train_update(job: Mapping[str, Any], progress: str | None = None) -> dict[str, Any]:
+    """Runs a TrainJob; returns a TrainResult as a dict.
+
+    `progress` names a Celery task that is sent {task_id, round, slot, participant, stage:
+    "training", done, total, samples_per_second}, done and total in samples over all epochs.
+    """
+    from training import local
+
+    spec = TrainJob.from_dict(job)
+    reporter = Reporter(
+        progress,
+        {
+            "task_id": spec.task_id,
+            "round": spec.round,
+            "slot": spec.slot,
+            "participant": spec.participant,
+        },
+    )
+    result = local.train(
+        spec,
+        BlobStore.default(),
+        lambda done, total, rate: reporter.send("training", done, total, rate),
+    )
+    return result.to_dict()
+
+
+@shared_task(**_OPTIONS)
+def aggregate_round(job: Mapping[str, Any], progress: str | None = None) -> dict[str, Any]:
+    """Runs an AggregateJob; returns an AggregateResult as a dict.
+
+    `progress` as in `train_update`, with the stages "scoring" (done and total in updates) and
+    "aggregating", and slot and participant None.
+    """
+    from training import local
+    from training.round import aggregate_round as run
+
+    spec = AggregateJob.from_dict(job)
+    reporter = Reporter(
+        progress,
+        {"task_id": spec.task_id, "round": spec.round, "slot": None, "participant": None},
+    )
+    return run(spec, BlobStore.default(), local.evaluate, reporter.send).to_dict()
+
+
+class Reporter:
+    """Sends progress to a Celery task by name, at most one message per PROGRESS_SECONDS.
+
+    Progress is for people watching: a broker that does not take it never stops the training.
+    """
+
+    def __init__(self, name: str | None, subject: Mapping[str, Any]) -> None:
+        self._name = name
+        self._subject = subject
+        self._next = 0.0
+
+    def send(self, stage: str, done: int, total: int, rate: float = 0.0) -> None:
+        now = time.monotonic()
+        if not self._name or now < self._next:
+            return
+        self._next = now + PROGRESS_SECONDS
+        payload = {
+            **self._subject,
+            "stage": stage,
+            "done": done,
+            "total": total,
+            "samples_per_second": round(rate, 1),
+        }
+        try:
+            current_app.send_task(
+                self._name, args=[payload], queue=PROGRESS_QUEUE, ignore_result=True, retry=False
+            )
+        except OperationalError as error:
+            log.warning("progress of %s not sent: %s", self._subject, error)
+
+
+@worker_process_init.connect
+def warm_up_child(**_: Any) -> None:
+    """Imports TensorFlow and compiles the default model before the child takes its first job.
+
+    Only in workers that serve the training queue, which the Procfile marks by BCFL_ROLE.
+    """
+    if os.environ.get("BCFL_ROLE") != "training":
+        return
+    started = time.perf_counter()
+    from training import local
+
+    compiled = local.warm_up()
+    log.info(
+        "training child ready after %.1f s (compiling %.1f s)",
+        time.perf_counter() - started,
+        compiled,
+    )
