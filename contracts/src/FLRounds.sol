@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.24;
+
+import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
+import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
+import {IFLCoordinator} from "../interfaces/IFLCoordinator.sol";
+import {FLState} from "./FLState.sol";
+import {Lanes} from "./Lanes.sol";
+
+/// @title The life of a round: updates, scores, aggregate, and the next one
+abstract contract FLRounds is FLState, ReentrancyGuardTransient {
+    using Lanes for uint256;
+
+    uint256 private constant UPDATE_BYTES = 38; // uint16 index, bytes32 hash, uint32 samples
+    uint256 private constant SIGNATURE_BYTES = 64; // ERC-2098
+
+    // ------------------------------------------------------------------- updates
+
+    /// @inheritdoc IFLCoordinator
+    function submitUpdate(uint256 taskId, uint16 round, bytes32 updateHash, uint32 samples) external {
+        Member memory m = _members[taskId][msg.sender];
+        _checkUpdate(taskId, msg.sender, m, updateHash, samples);
+        mapping(uint256 => uint256) storage lanes = _lanes[taskId];
+        uint256 lane = lanes[m.index / Lanes.WIDTH];
+        _requireTaking(taskId, round, lane);
+        uint256 bit = 1 << (m.index % Lanes.WIDTH);
+        if (lane & bit != 0) revert AlreadySubmitted(taskId, round, msg.sender);
+        lanes[m.index / Lanes.WIDTH] = lane | bit;
+        emit UpdateSubmitted(taskId, msg.sender, round, updateHash, samples);
+    }
+
+    /// @inheritdoc IFLCoordinator
+    function submitUpdatesBySig(uint256 taskId, uint16 round, bytes calldata updates, bytes calldata signatures)
+        external
+    {
+        uint256 n = updates.length / UPDATE_BYTES;
+        if (n == 0 || updates.length != n * UPDATE_BYTES || signatures.length != n * SIGNATURE_BYTES) {
+            revert BatchLength(updates.length, signatures.length);
+        }
+        mapping(uint256 => uint256) storage lanes = _lanes[taskId];
+        mapping(address => Member) storage members = _members[taskId];
+        bytes memory accepted = new bytes(updates.length);
+        uint256 length = 0;
+        // The lane being filled: written when the batch moves on to another, and at the end.
+        uint256 laneIndex = uint16(bytes2(updates[:2])) / Lanes.WIDTH;
+        uint256 lane = lanes[laneIndex];
+        _requireTaking(taskId, round, lane);
+        for (uint256 i = 0; i < n; ++i) {
+            bytes calldata update = updates[i * UPDATE_BYTES:(i + 1) * UPDATE_BYTES];
+            uint16 index = uint16(bytes2(update[:2]));
+            if (index / Lanes.WIDTH != laneIndex) {
+                lanes[laneIndex] = lane;
+                laneIndex = index / Lanes.WIDTH;
+                lane = lanes[laneIndex];
+                _requireTaking(taskId, round, lane);
+            }
+            uint256 bit = 1 << (index % Lanes.WIDTH);
+            if (lane & bit != 0) continue;
+            bytes32 updateHash = bytes32(update[2:34]);
+            uint32 samples = uint32(bytes4(update[34:38]));
+            address signer;
+            {
+                bytes calldata signature = signatures[i * SIGNATURE_BYTES:(i + 1) * SIGNATURE_BYTES];
+                (signer,,) = ECDSA.tryRecover(
+                    updateDigest(taskId, round, updateHash, samples),
+                    bytes32(signature[:32]),
+                    bytes32(signature[32:])
+                );
+            }
+            Member memory m = members[signer];
+            if (signer == address(0) || m.index != index || m.status != MemberStatus.Active) {
+                revert InvalidSignature(i, index, signer);
+            }
+            _checkUpdate(taskId, signer, m, updateHash, samples);
+            lane |= bit;
+            assembly ("memory-safe") {
+                calldatacopy(add(add(accepted, 32), length), update.offset, UPDATE_BYTES)
+            }
+            length += UPDATE_BYTES;
+        }
+        if (length == 0) revert NoNewUpdates(taskId, round);
+        lanes[laneIndex] = lane;
+        assembly ("memory-safe") {
+            mstore(accepted, length)
+        }
+        emit UpdatesRelayed(taskId, round, accepted);
+    }
+
+    function _checkUpdate(uint256 taskId, address participant, Member memory m, bytes32 updateHash, uint32 samples)
+        private
+        pure
+    {
+        if (m.status != MemberStatus.Active) revert NotMember(taskId, participant);
+        if (updateHash == 0) revert ZeroHash("updateHash");
+        if (samples == 0 || samples > m.samplesCap) revert SamplesOutOfRange(participant, samples, m.samplesCap);
+    }
+
+    function _requireTaking(uint256 taskId, uint16 round, uint256 lane) private view {
+        if (lane.roundOf() != round) revert WrongRound(taskId, lane.roundOf(), round);
+        if (block.timestamp > lane.deadlineOf()) revert DeadlinePassed(taskId, lane.deadlineOf(), block.timestamp);
+    }
+
+    // ---------------------------------------------------------------- evaluation
+
+    /// @inheritdoc IFLCoordinator
+    function submitScores(uint256 taskId, uint16 round, bytes calldata scores) external {
+        Task storage t = _tasks[taskId];
+        Core memory c = t.core;
+        uint256 bit = _enter(taskId, round, c);
+        if (c.roundPhase == RoundPhase.Updates) _openScoring(taskId, t, c);
+        if (c.roundPhase != RoundPhase.Scoring) {
+            revert WrongRoundPhase(taskId, RoundPhase.Scoring, c.roundPhase);
+        }
+        if (c.scored & bit != 0) revert AlreadyScored(taskId, round, msg.sender);
+        if (_scoresComplete(c)) revert ScoresClosed(taskId, round);
+        uint256 expected = uint256(c.members) * 4;
+        if (scores.length != expected) revert ScoresLength(scores.length, expected);
+        c.scored |= uint16(bit);
+        emit ScoresSubmitted(taskId, round, msg.sender, scores);
+        if (_scoresComplete(c)) _openAggregating(taskId, t, c);
+        t.core = c;
+    }
+
+    /// @inheritdoc IFLCoordinator
+    function submitAggregate(uint256 taskId, uint16 round, bytes32 modelHash, bytes32 rewardRoot, uint32 accuracyPpm)
+        external
+        nonReentrant
+    {
+        Task storage t = _tasks[taskId];
+        Core memory c = t.core;
+        uint256 bit = _enter(taskId, round, c);
+        if (c.roundPhase == RoundPhase.Scoring && _scoresComplete(c)) _openAggregating(taskId, t, c);
+        if (c.roundPhase != RoundPhase.Aggregating) {
+            revert WrongRoundPhase(taskId, RoundPhase.Aggregating, c.roundPhase);
+        }
+        if (c.voted & bit != 0) revert AlreadyVoted(taskId, round, msg.sender);
+        if (modelHash == 0) revert ZeroHash("modelHash");
+        if (accuracyPpm > MAX_ACCURACY_PPM) revert OutOfRange("accuracyPpm", accuracyPpm, 0, MAX_ACCURACY_PPM);
+        c.voted |= uint16(bit);
+        emit AggregateSubmitted(taskId, round, msg.sender, modelHash, rewardRoot, accuracyPpm);
+        if (c.quorum > 1) {
+            uint256 votes = ++_votes[_aggregateKey(taskId, round, modelHash, rewardRoot, accuracyPpm)];
+            if (votes < c.quorum) {
+                t.core = c;
+                return;
+            }
+        }
+        _finalize(taskId, t, c, modelHash, rewardRoot, accuracyPpm);
+    }
+
+    function _finalize(
+        uint256 taskId,
+        Task storage t,
+        Core memory c,
+        bytes32 modelHash,
+        bytes32 rewardRoot,
+        uint32 accuracyPpm
+    ) private {
+        uint96 reward = _reward(t, c);
+        // A reward that no leaf can ever match would wait for the sweep.
+        if (reward != 0 && rewardRoot == 0) revert ZeroHash("rewardRoot");
+        (t.pool, t.unclaimed) = (t.pool - reward, t.unclaimed + reward);
+        (t.modelHash, t.rewardRoot) = (modelHash, rewardRoot);
+        emit RoundFinalized(taskId, c.round, modelHash, rewardRoot, accuracyPpm, reward);
+        c.roundPhase = RoundPhase.Finalized;
+        if (c.round == c.rounds) {
+            (c.phase, c.deadline) = (TaskPhase.Completed, uint40(block.timestamp));
+            t.core = c;
+            emit TaskCompleted(taskId, modelHash);
+        } else if (c.stopping) {
+            _cancel(taskId, t, c);
+        } else {
+            if (c.toppedUp) {
+                t.perRound = t.pool / (c.rounds - c.round);
+                c.toppedUp = false;
+            }
+            _openRound(taskId, t, c, modelHash);
+            t.core = c;
+        }
+    }
+
+    // --------------------------------------------------------------- transitions
+
+    /// @dev Changes `c` only; the caller stores it.
+    function _openRound(uint256 taskId, Task storage t, Core memory c, bytes32 modelHash) internal {
+        ++c.round;
+        c.roundPhase = RoundPhase.Updates;
+        (c.scored, c.voted) = (0, 0);
+        c.deadline = uint40(block.timestamp + t.updateSeconds);
+        bool someRemoved = c.active != c.members;
+        uint256 lanes = Lanes.count(c.members);
+        for (uint256 i = 0; i < lanes; ++i) {
+            _lanes[taskId][i] = Lanes.open(c.round, c.deadline, someRemoved ? _removed[taskId][i] : 0);
+        }
+        emit RoundOpened(taskId, c.round, modelHash, c.deadline);
+    }
+
+    /// @dev The lanes need no closing: either every bit is set, or their deadline has passed.
+    function _openScoring(uint256 taskId, Task storage t, Core memory c) private {
+        uint256 updates = _countUpdates(taskId, c);
+        if (updates < c.active && block.timestamp <= c.deadline) {
+            revert UpdatesStillOpen(taskId, uint16(c.active - updates), c.deadline);
+        }
+        if (updates == 0) revert NoUpdates(taskId, c.round);
+        c.roundPhase = RoundPhase.Scoring;
+        c.deadline = uint40(block.timestamp + t.scoreSeconds);
+        emit ScoringOpened(taskId, c.round, uint16(updates), c.deadline);
+    }
+
+    function _openAggregating(uint256 taskId, Task storage t, Core memory c) private {
+        c.roundPhase = RoundPhase.Aggregating;
+        c.deadline = uint40(block.timestamp + t.aggregateSeconds);
+        emit AggregatingOpened(taskId, c.round, c.deadline);
+    }
+
+    /// @dev Ends a task and sends the unspent pool back. A round that was taking updates takes none after.
+    function _cancel(uint256 taskId, Task storage t, Core memory c) internal {
+        if (c.roundPhase == RoundPhase.Updates) {
+            uint256 lanes = Lanes.count(c.members);
+            for (uint256 i = 0; i < lanes; ++i) delete _lanes[taskId][i];
+        }
+        if (c.roundPhase != RoundPhase.Finalized) c.roundPhase = RoundPhase.None;
+        (c.phase, c.deadline) = (TaskPhase.Cancelled, uint40(block.timestamp));
+        t.core = c;
+        emit TaskCancelled(taskId, t.pool);
+        _tryReturnPool(taskId, t);
+    }
+
+    /// @dev Nobody awaits this index any more, in this round or a later one. Changes `c`; caller stores it.
+    function _remove(uint256 taskId, Core memory c, uint256 index) internal {
+        uint256 bit = 1 << (index % Lanes.WIDTH);
+        _removed[taskId][index / Lanes.WIDTH] |= bit;
+        if (c.phase == TaskPhase.Running) _lanes[taskId][index / Lanes.WIDTH] |= bit;
+        --c.active;
+    }
+
+    // -------------------------------------------------------------------- checks
+
+    /// @dev What scores and votes have in common; returns the caller's evaluator bit.
+    function _enter(uint256 taskId, uint16 round, Core memory c) private view returns (uint256) {
+        _requirePhase(taskId, c, TaskPhase.Running);
+        if (round != c.round) revert WrongRound(taskId, c.round, round);
+        return _evaluatorBit(taskId, c);
+    }
+
+    /// @dev Everybody has scored, or time is up and a quorum has.
+    function _scoresComplete(Core memory c) private view returns (bool) {
+        uint256 scored = Lanes.popcount(c.scored);
+        return scored == c.evaluators || (block.timestamp > c.deadline && scored >= c.quorum);
+    }
+
+    function _evaluatorBit(uint256 taskId, Core memory c) internal view returns (uint256) {
+        for (uint256 i = 0; i < c.evaluators; ++i) {
+            if (_evaluators[taskId][i] == msg.sender) return 1 << i;
+        }
+        revert NotEvaluator(taskId, msg.sender);
+    }
+
+    function _requirePhase(uint256 taskId, Core memory c, TaskPhase expected) internal pure {
+        if (c.phase != expected) revert WrongTaskPhase(taskId, expected, c.phase);
+    }
+}
