@@ -6,7 +6,8 @@ them is committed, so a worker never meets a row that does not exist yet.
 
 from __future__ import annotations
 
-from celery import signature
+from celery import Signature, signature
+from celery import Task as CeleryTask
 from django.db import transaction
 
 from sessions_app.models import Round, RoundRun, Task, TrainingRun
@@ -22,11 +23,13 @@ def model_initialise(task: Task) -> None:
         training_tasks.initialise_model,
         task.config,
         done=signature("sessions_app.tasks.model_ready", args=(task.pk,)),
+        failed=signature("sessions_app.tasks.job_failed", args=("model", task.pk)),
     )
 
 
 def update_train(task: Task, round_: Round, run: TrainingRun) -> None:
-    assert task.config is not None and task.onchain_id is not None
+    assert task.config is not None
+    assert task.onchain_id is not None
     job = TrainJob(
         config=task.config,
         round=round_.number,
@@ -39,13 +42,16 @@ def update_train(task: Task, round_: Round, run: TrainingRun) -> None:
         training_tasks.train_update,
         job.to_dict(),
         done=signature("sessions_app.tasks.update_ready", args=(run.pk,)),
+        failed=signature("sessions_app.tasks.job_failed", args=("update", run.pk)),
+        progress=PROGRESS,
     )
 
 
 def round_aggregate(
     task: Task, round_: Round, run: RoundRun, updates: list[UpdateRef], members: list[str]
 ) -> None:
-    assert task.config is not None and task.onchain_id is not None
+    assert task.config is not None
+    assert task.onchain_id is not None
     before = task.round_runs.filter(number=round_.number - 1).first()
     job = AggregateJob(
         config=task.config,
@@ -60,12 +66,13 @@ def round_aggregate(
         training_tasks.aggregate_round,
         job.to_dict(),
         done=signature("sessions_app.tasks.aggregate_ready", args=(run.pk,)),
+        failed=signature("sessions_app.tasks.job_failed", args=("aggregate", run.pk)),
     )
 
 
-def _send_on_commit(task: object, payload: object, *, done: object) -> None:
+def _send_on_commit(
+    task: CeleryTask, payload: object, *, done: Signature, failed: Signature, **kwargs: object
+) -> None:
     transaction.on_commit(
-        lambda: task.apply_async(  # type: ignore[attr-defined]
-            args=(payload,), kwargs={"progress": PROGRESS}, link=done
-        )
+        lambda: task.apply_async(args=(payload,), kwargs=kwargs, link=done, link_error=failed)
     )

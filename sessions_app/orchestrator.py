@@ -88,7 +88,8 @@ def _prepare(task: Task) -> None:
 
 def _fund(task: Task) -> None:
     account = task.operator_account
-    assert account is not None and task.launched_at is not None  # task_launch checked
+    assert account is not None  # task_launch checked both
+    assert task.launched_at is not None
     # A launch that failed and was started again is another attempt, with keys of its own.
     attempt = int(task.launched_at.timestamp())
     approve = transaction_enqueue(

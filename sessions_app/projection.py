@@ -178,9 +178,7 @@ def on_round_finalized(fold: Fold, event: DecodedEvent) -> None:
         earned_before={member.address: member.earned for member in members},
     )
     cumulative = {line.address: line.cumulative for line in lines}
-    round_.rewards_match = (
-        reward_root(event.args["taskId"], cumulative) == round_.reward_root
-    )
+    round_.rewards_match = reward_root(event.args["taskId"], cumulative) == round_.reward_root
     if round_.rewards_match:
         # Only what the chain vouches for is shown as earned.
         for member, line in zip(members, lines, strict=True):
@@ -265,6 +263,19 @@ PARTS: dict[str, tuple[publish.Part, ...]] = {
     "RewardClaimed": ("kpis", "participants", "charts", "feed"),
 }
 DEFAULT_PARTS: tuple[publish.Part, ...] = ("now", "kpis", "charts", "participants", "feed")
+
+
+def unpack_relayed(packed: str) -> list[tuple[int, str, int]]:
+    """(member index, update hash, samples) of each update in an `UpdatesRelayed` event.
+
+    38 bytes each, big-endian: uint16, bytes32, uint32 (see IFLCoordinatorTypes).
+    """
+    data = bytes.fromhex(packed[2:])
+    entries = (data[i : i + 38] for i in range(0, len(data), 38))
+    return [
+        (int.from_bytes(e[:2], "big"), "0x" + e[2:34].hex(), int.from_bytes(e[34:], "big"))
+        for e in entries
+    ]
 
 
 class TaskProjection:

@@ -118,6 +118,28 @@ def round_aggregated(run_id: int, result: dict[str, object]) -> None:
         publish.task_wake(run.task_id)
 
 
+def training_failed(run_id: int, message: str) -> None:
+    """A job raised: the next look at the round starts it again, up to MAX_ATTEMPTS times."""
+    run = TrainingRun.objects.select_related("seat").get(pk=run_id)
+    again = (TrainingRun.Status.QUEUED, TrainingRun.Status.TRAINING)
+    with transaction.atomic():
+        TrainingRun.objects.filter(pk=run_id, status__in=again).update(
+            error=message, lease_until=timezone.now()
+        )
+        publish.task_changed(run.seat.task_id, ("now", "participants"))
+        publish.task_wake(run.seat.task_id)
+
+
+def aggregation_failed(run_id: int, message: str) -> None:
+    run = RoundRun.objects.get(pk=run_id)
+    with transaction.atomic():
+        RoundRun.objects.filter(pk=run_id, status=RoundRun.Status.AGGREGATING).update(
+            error=message, lease_until=timezone.now()
+        )
+        publish.task_changed(run.task_id, ("now",))
+        publish.task_wake(run.task_id)
+
+
 def release_lost_work() -> list[int]:
     """A training worker has just started: whatever no living worker reports on begins again.
 
@@ -191,9 +213,7 @@ def _submit_update(run: TrainingRun) -> None:
     )
 
 
-def _note_progress(
-    task: Task, round_: Round, run: RoundRun, active: list[Participant]
-) -> None:
+def _note_progress(task: Task, round_: Round, run: RoundRun, active: list[Participant]) -> None:
     changed = []
     if run.trained_at is None:
         runs = TrainingRun.objects.filter(seat__task=task, round_number=round_.number)

@@ -48,9 +48,7 @@ def seat_name(slot: int) -> str:
 
 def seat_account(slot: int) -> Account:
     """The hosted account that trains on slice `slot`; the same one in every task."""
-    return account_derive(
-        label=seat_name(slot), kind="participant", index=FIRST_SEAT_INDEX + slot
-    )
+    return account_derive(label=seat_name(slot), kind="participant", index=FIRST_SEAT_INDEX + slot)
 
 
 def task_create(
@@ -330,4 +328,3 @@ def _operator_account(task: Task) -> Account:
             "here. Send the call from that wallet."
         )
     return task.operator_account
-

@@ -24,9 +24,7 @@ def tick() -> None:
 
 @shared_task
 def model_ready(result: dict[str, Any], task_id: int) -> None:
-    orchestrator.model_prepared(
-        task_id, model_hash=result["model_hash"], samples=result["samples"]
-    )
+    orchestrator.model_prepared(task_id, model_hash=result["model_hash"], samples=result["samples"])
 
 
 @shared_task
@@ -37,6 +35,18 @@ def update_ready(result: dict[str, Any], run_id: int) -> None:
 @shared_task
 def aggregate_ready(result: dict[str, Any], run_id: int) -> None:
     round_steps.round_aggregated(run_id, result)
+
+
+@shared_task
+def job_failed(request: Any, error: Exception, traceback: Any, kind: str, pk: int) -> None:
+    """Celery calls this in the worker whose job raised (an error callback of three and more)."""
+    message = f"{type(error).__name__}: {error}"
+    if kind == "model":
+        orchestrator.task_failed(pk, f"The initial model could not be made. {message}")
+    elif kind == "update":
+        round_steps.training_failed(pk, message)
+    else:
+        round_steps.aggregation_failed(pk, message)
 
 
 @shared_task

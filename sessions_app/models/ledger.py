@@ -45,6 +45,9 @@ class Round(models.Model):
         ordering = ("task_id", "number")
         constraints = (models.UniqueConstraint(fields=("task", "number"), name="round_once"),)
 
+    def __str__(self) -> str:
+        return f"round {self.number} of task {self.task_id} ({self.phase})"
+
 
 class Participant(models.Model):
     """An address that joined a task."""
@@ -73,6 +76,9 @@ class Participant(models.Model):
             models.UniqueConstraint(fields=("task", "index"), name="participant_index_once"),
         )
 
+    def __str__(self) -> str:
+        return f"{self.address} in task {self.task_id} ({self.status})"
+
 
 class Update(models.Model):
     """A client update that an address committed to on chain."""
@@ -89,6 +95,9 @@ class Update(models.Model):
             models.UniqueConstraint(fields=("round", "participant"), name="update_once"),
         )
 
+    def __str__(self) -> str:
+        return f"update {self.update_hash}"
+
 
 class ScoreSheet(models.Model):
     """The scores one evaluator gave in one round, in the order of the member index."""
@@ -102,6 +111,9 @@ class ScoreSheet(models.Model):
         constraints = (
             models.UniqueConstraint(fields=("round", "evaluator"), name="score_sheet_once"),
         )
+
+    def __str__(self) -> str:
+        return f"scores of {self.evaluator} in round {self.round_id}"
 
 
 class Reward(models.Model):
@@ -118,6 +130,9 @@ class Reward(models.Model):
             models.UniqueConstraint(fields=("round", "participant"), name="reward_once"),
         )
 
+    def __str__(self) -> str:
+        return f"{self.amount} wei to participant {self.participant_id}"
+
 
 class Claim(models.Model):
     log = models.OneToOneField(Log, primary_key=True, on_delete=models.CASCADE)
@@ -126,6 +141,9 @@ class Claim(models.Model):
     cumulative = WeiField()
     tx_hash = HashField()
     block_number = models.PositiveBigIntegerField()
+
+    def __str__(self) -> str:
+        return f"{self.amount} wei claimed in {self.tx_hash}"
 
 
 class TaskEvent(models.Model):
@@ -145,6 +163,9 @@ class TaskEvent(models.Model):
         ordering = ("block_number", "log_index")
         indexes = (models.Index(fields=("task", "block_number", "log_index")),)
 
+    def __str__(self) -> str:
+        return f"{self.name} {self.block_number}/{self.log_index}"
+
 
 class TokenTransfer(models.Model):
     log = models.OneToOneField(Log, primary_key=True, on_delete=models.CASCADE)
@@ -159,6 +180,9 @@ class TokenTransfer(models.Model):
     class Meta:
         ordering = ("block_number", "log_index")
 
+    def __str__(self) -> str:
+        return f"{self.amount} wei from {self.sender} to {self.recipient}"
+
 
 class TokenBalance(models.Model):
     network = models.ForeignKey(Network, on_delete=models.CASCADE, related_name="token_balances")
@@ -167,6 +191,7 @@ class TokenBalance(models.Model):
     block_number = models.PositiveBigIntegerField()  # of the last transfer that touched it
 
     class Meta:
-        constraints = (
-            models.UniqueConstraint(fields=("network", "address"), name="balance_once"),
-        )
+        constraints = (models.UniqueConstraint(fields=("network", "address"), name="balance_once"),)
+
+    def __str__(self) -> str:
+        return f"{self.address}: {self.balance} wei"

@@ -204,6 +204,9 @@ class TrainingRun(models.Model):
             models.UniqueConstraint(fields=("seat", "round_number"), name="training_run_once"),
         )
 
+    def __str__(self) -> str:
+        return f"training of seat {self.seat_id} in round {self.round_number} ({self.status})"
+
 
 class RoundRun(models.Model):
     """Our side of one round: when each part began, how long it took, what it found."""
@@ -235,9 +238,10 @@ class RoundRun(models.Model):
 
     class Meta:
         ordering = ("task_id", "number")
-        constraints = (
-            models.UniqueConstraint(fields=("task", "number"), name="round_run_once"),
-        )
+        constraints = (models.UniqueConstraint(fields=("task", "number"), name="round_run_once"),)
+
+    def __str__(self) -> str:
+        return f"round {self.number} of task {self.task_id} ({self.status})"
 
     @property
     def seconds(self) -> float | None:

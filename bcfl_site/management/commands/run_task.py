@@ -1,0 +1,204 @@
+"""One federated task from start to end without a browser."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from sessions_app import demo, services
+from sessions_app.errors import BcflError, NothingToClaim
+from sessions_app.models import Task, User
+from sessions_app.report import task_report
+from training.errors import TrainingError
+from training.specs import (
+    ALGORITHMS,
+    DATASETS,
+    MODELS,
+    PARTITIONS,
+    REWARD_MODES,
+    TaskConfig,
+)
+
+EXAMPLE = (
+    "manage.py run_task --dataset digits --model mlp --participants 5 --rounds 5 "
+    "--algorithm fedavg --seed 1 --wait --json"
+)
+
+
+class Command(BaseCommand):
+    help = (
+        "Create, fund and run a task on the running stack, or with --embedded on a temporary one "
+        f"of its own. Progress goes to stderr. Example: {EXAMPLE}"
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        default = TaskConfig()
+        parser.add_argument("--title", default="", help="default: made from the settings")
+        parser.add_argument("--dataset", choices=DATASETS, default=default.dataset.name)
+        parser.add_argument("--partition", choices=PARTITIONS, default=default.dataset.partition)
+        parser.add_argument("--alpha", type=float, default=default.dataset.alpha)
+        parser.add_argument("--model", choices=MODELS, default=default.model.name)
+        parser.add_argument("--algorithm", choices=ALGORITHMS, default=default.algorithm.name)
+        parser.add_argument("--participants", type=int, default=default.participants)
+        parser.add_argument("--rounds", type=int, default=default.rounds)
+        parser.add_argument("--epochs", type=int, default=default.local.epochs)
+        parser.add_argument("--batch-size", type=int, default=default.local.batch_size)
+        parser.add_argument("--learning-rate", type=float, default=default.local.learning_rate)
+        parser.add_argument("--reward-mode", choices=REWARD_MODES, default=default.reward_mode)
+        parser.add_argument("--seed", type=int, default=default.seed)
+        parser.add_argument("--pool", type=float, default=1_000.0, help="FLT (default 1000)")
+        parser.add_argument("--stake", type=float, default=10.0, help="FLT each (default 10)")
+        parser.add_argument("--wait", action="store_true", help="until it has ended and is paid")
+        parser.add_argument("--seconds", type=float, default=600.0, help="longest wait")
+        parser.add_argument("--json", action="store_true", help="print one JSON object")
+        parser.add_argument(
+            "--embedded", action="store_true", help="on a temporary stack, removed afterwards"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if options["embedded"]:
+            sys.exit(_run_embedded())
+        try:
+            task = self._start(options)
+            if options["wait"]:
+                self._wait(task, options["seconds"])
+        except (BcflError, TrainingError, TimeoutError) as error:
+            raise CommandError(str(error)) from error
+        task.refresh_from_db()
+        if options["json"]:
+            self.stdout.write(json.dumps(task_report(task), indent=2))
+        else:
+            self.stdout.write(f"task {task.pk}: {task.get_phase_display()}")
+
+    def _start(self, options: dict[str, Any]) -> Task:
+        config = TaskConfig.from_dict(
+            {
+                "dataset": {
+                    "name": options["dataset"],
+                    "partition": options["partition"],
+                    "alpha": options["alpha"],
+                },
+                "model": {"name": options["model"]},
+                "algorithm": {"name": options["algorithm"]},
+                "local": {
+                    "epochs": options["epochs"],
+                    "batch_size": options["batch_size"],
+                    "learning_rate": options["learning_rate"],
+                },
+                "participants": options["participants"],
+                "rounds": options["rounds"],
+                "reward_mode": options["reward_mode"],
+                "seed": options["seed"],
+            }
+        )
+        demo.seed()
+        owner = User.objects.select_related("account").get(username=demo.LOGINS[0].username)
+        assert owner.account is not None
+        pool = int(options["pool"] * services.FLT)
+        demo.wait_for_tokens(owner.account.address, pool, seconds=60)
+        title = options["title"] or (
+            f"{options['dataset']}, {options['model']}, {options['participants']} participants"
+        )
+        task = services.task_create(
+            owner=owner,
+            title=title,
+            config=config,
+            pool=pool,
+            stake=int(options["stake"] * services.FLT),
+        )
+        return services.task_launch(task=task, by=owner)
+
+    def _wait(self, task: Task, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        bar = _Bar(self.stderr, task.rounds)
+        while True:
+            task.refresh_from_db()
+            bar.show(task)
+            if task.stage == Task.Stage.FAILED:
+                raise TimeoutError(f"Task {task.pk} failed: {task.failure}")
+            if task.is_finished:
+                break
+            self._check_time(task, until)
+            time.sleep(0.05)
+        self._claim(task, until)
+        bar.end()
+
+    def _claim(self, task: Task, until: float) -> None:
+        owner = task.owner
+        assert owner is not None
+        for member in task.members.all():
+            try:
+                services.rewards_claim(task=task, address=member.address, by=owner)
+            except NothingToClaim:
+                continue
+        while (
+            any(
+                member.claimed < member.earned or member.stake_returned < member.stake
+                for member in task.members.all()
+            )
+            or task.round_runs.filter(finalized_at=None).exists()
+        ):
+            self._check_time(task, until)
+            time.sleep(0.05)
+
+    @staticmethod
+    def _check_time(task: Task, until: float) -> None:
+        if time.monotonic() > until:
+            raise TimeoutError(
+                f"Task {task.pk} is still {task.get_phase_display().lower()} in round "
+                f"{task.current_round} of {task.rounds}. Its page says what it waits for; "
+                "--seconds allows more time."
+            )
+
+
+class _Bar:
+    """`round 3 of 5 [######----] accuracy 91.2 %`, on one line where a person watches."""
+
+    WIDTH = 24
+
+    def __init__(self, stream: Any, rounds: int) -> None:
+        self._stream = stream
+        self._rounds = rounds
+        self._last = ""
+
+    def show(self, task: Task) -> None:
+        done = task.round_set.exclude(accuracy_ppm=None).order_by("-number").first()
+        finished = done.number if done else 0
+        filled = self.WIDTH * finished // self._rounds
+        accuracy = f"accuracy {done.accuracy_ppm / 10_000:.1f} %" if done else task.stage
+        line = (
+            f"round {finished} of {self._rounds} "
+            f"[{'#' * filled}{'-' * (self.WIDTH - filled)}] {accuracy}"
+        )
+        if line == self._last:
+            return
+        self._last = line
+        if self._stream.isatty():
+            self._stream.write(f"\r\033[K{line}", ending="")
+        else:
+            self._stream.write(line)
+        self._stream.flush()
+
+    def end(self) -> None:
+        if self._stream.isatty():
+            self._stream.write("")
+
+
+def _run_embedded() -> int:
+    """The same command, without --embedded, on a stack of its own."""
+    from bcfl_site.embedded.errors import EmbeddedError
+    from bcfl_site.embedded.stack import Stack
+
+    arguments = [a for a in sys.argv[1:] if a != "--embedded"]
+    if "--wait" not in arguments:
+        arguments.append("--wait")  # the stack ends with the command
+    try:
+        with Stack() as stack:
+            return stack.run(*arguments)
+    except EmbeddedError as error:
+        raise CommandError(str(error)) from error

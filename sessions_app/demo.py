@@ -1,0 +1,121 @@
+"""What a development chain starts with: three people, their tokens, one task."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from django.db import transaction
+
+from chain.accounts import account_derive
+from chain.models import Account
+from chain.outbox import transaction_enqueue
+from sessions_app import services
+from sessions_app.models import Task, User
+from sessions_app.services import FLT
+from training.specs import TaskConfig
+
+# Indices of the development mnemonic; hosted participants start at services.FIRST_SEAT_INDEX.
+TREASURY, OPERATOR, EVALUATOR = 0, 1, 2
+OPERATOR_TOKENS = 1_000_000 * FLT
+PARTICIPANT_TOKENS = 1_000 * FLT
+DEMO_PARTICIPANTS = 5
+DEMO_ROUNDS = 12
+DEMO_POOL = 1_200 * FLT
+DEMO_STAKE = 10 * FLT
+DEMO_TITLE = "Handwritten digits, five sites"
+
+
+@dataclass(frozen=True)
+class Login:
+    role: str
+    username: str
+    password: str
+
+
+LOGINS = (
+    Login("operator", "mara", "mara-operates"),
+    Login("participant", "eastfield", "eastfield-trains"),
+    Login("admin", "ada", "ada-inspects"),
+)
+
+
+def seed() -> tuple[Login, ...]:
+    """Make accounts and logins, and queue the tokens they start with. Changes nothing twice.
+
+    Raises KeystoreError on any chain but the development chain, whose keys are public.
+    """
+    treasury = account_derive(label="Treasury", kind="deployer", index=TREASURY)
+    operator = account_derive(label="Mara", kind="operator", index=OPERATOR)
+    account_derive(label="Evaluator 1", kind="evaluator", index=EVALUATOR)
+    seats = [services.seat_account(slot) for slot in range(DEMO_PARTICIPANTS)]
+    accounts = {"operator": operator, "participant": seats[0], "admin": None}
+    names = {"operator": "Mara", "participant": "Eastfield", "admin": "Ada"}
+    for login in LOGINS:
+        _user(login, account=accounts[login.role], name=names[login.role])
+    with transaction.atomic():
+        _send_tokens(treasury, operator, OPERATOR_TOKENS)
+        for seat in seats:
+            _send_tokens(treasury, seat, PARTICIPANT_TOKENS)
+    return LOGINS
+
+
+def start_task(*, seconds: float) -> Task | None:
+    """Start the demo task once the operator's tokens have arrived; None if it was started before.
+
+    Raises TimeoutError when the follower does not see the tokens within `seconds`.
+    """
+    owner = User.objects.get(username=LOGINS[0].username)
+    if Task.objects.filter(owner=owner, title=DEMO_TITLE).exists():
+        return None
+    assert owner.account is not None
+    wait_for_tokens(owner.account.address, DEMO_POOL, seconds=seconds)
+    task = services.task_create(
+        owner=owner,
+        title=DEMO_TITLE,
+        config=TaskConfig(participants=DEMO_PARTICIPANTS, rounds=DEMO_ROUNDS, seed=1),
+        pool=DEMO_POOL,
+        stake=DEMO_STAKE,
+    )
+    return services.task_launch(task=task, by=owner)
+
+
+def wait_for_tokens(address: str, amount: int, *, seconds: float) -> None:
+    """Until the follower has written a balance of at least `amount` wei. Raises TimeoutError."""
+    until = time.monotonic() + seconds
+    while services.token_balance(address) < amount:
+        if time.monotonic() > until:
+            raise TimeoutError(
+                f"{address} holds {services.token_balance(address) / FLT:,.2f} FLT after "
+                f"{seconds:.0f} s, not the {amount / FLT:,.2f} FLT it was sent. Are the control "
+                "worker and the follower running? Look at their logs."
+            )
+        time.sleep(0.1)
+
+
+def _user(login: Login, *, account: Account | None, name: str) -> User:
+    user, created = User.objects.get_or_create(
+        username=login.username,
+        defaults={
+            "role": login.role,
+            "first_name": name,
+            "is_staff": login.role == "admin",
+            "is_superuser": login.role == "admin",
+            "account": account,
+        },
+    )
+    if created:
+        user.set_password(login.password)
+        user.save(update_fields=("password",))
+    return user
+
+
+def _send_tokens(treasury: Account, to: Account, amount: int) -> None:
+    transaction_enqueue(
+        account=treasury,
+        contract="FLToken",
+        function="transfer",
+        args=[to.address, amount],
+        idempotency_key=f"demo:tokens:{to.address}",
+        reference="demo",
+    )

@@ -1,0 +1,29 @@
+"""Follow the chain into the database until stopped."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from chain.network import client_current, network_current
+from chain.sync import Follower
+from sessions_app.projection import TaskProjection
+
+
+class Command(BaseCommand):
+    help = "Write blocks, logs and what follows from them into the database, as they come."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        stop = threading.Event()
+
+        def on_signal(signum: int, frame: FrameType | None) -> None:
+            stop.set()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, on_signal)
+        network = network_current()
+        Follower(client_current(), network, TaskProjection()).run(stop)
