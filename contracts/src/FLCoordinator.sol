@@ -32,7 +32,7 @@ contract FLCoordinator is Ownable2Step, Pausable, FLRounds {
         _check(params);
         taskId = ++_taskCount;
         Task storage t = _tasks[taskId];
-        t.core = Core({
+        _save(t, Core({
             phase: TaskPhase.Open,
             roundPhase: RoundPhase.None,
             rewardMode: params.rewardMode,
@@ -50,7 +50,7 @@ contract FLCoordinator is Ownable2Step, Pausable, FLRounds {
             scored: 0,
             voted: 0,
             deadline: uint40(block.timestamp + params.joinSeconds)
-        });
+        }));
         (t.pool, t.stake, t.perRound) = (params.pool, params.stake, params.pool / params.rounds);
         t.operator = msg.sender;
         (t.updateSeconds, t.scoreSeconds, t.aggregateSeconds) =
@@ -66,7 +66,7 @@ contract FLCoordinator is Ownable2Step, Pausable, FLRounds {
     /// @inheritdoc IFLCoordinator
     function topUp(uint256 taskId, uint96 amount) external nonReentrant {
         Task storage t = _tasks[taskId];
-        Core memory c = t.core;
+        Core memory c = _load(t);
         if (amount == 0) revert OutOfRange("amount", 0, 1, type(uint96).max);
         uint96 pool = t.pool + amount;
         if (c.phase == TaskPhase.Open) {
@@ -74,7 +74,8 @@ contract FLCoordinator is Ownable2Step, Pausable, FLRounds {
         } else {
             _requirePhase(taskId, c, TaskPhase.Running);
             if (c.round == c.rounds || c.stopping) revert TopUpClosed(taskId, c.round, c.rounds);
-            t.core.toppedUp = true;
+            c.toppedUp = true;
+            _save(t, c);
         }
         t.pool = pool;
         emit PoolToppedUp(taskId, msg.sender, amount);
@@ -84,7 +85,7 @@ contract FLCoordinator is Ownable2Step, Pausable, FLRounds {
     /// @inheritdoc IFLCoordinator
     function start(uint256 taskId) external {
         Task storage t = _tasks[taskId];
-        Core memory c = t.core;
+        Core memory c = _load(t);
         _requirePhase(taskId, c, TaskPhase.Open);
         if (msg.sender != t.operator && block.timestamp <= c.deadline) {
             revert DeadlineNotReached(taskId, c.deadline, block.timestamp);
@@ -93,19 +94,20 @@ contract FLCoordinator is Ownable2Step, Pausable, FLRounds {
         c.phase = TaskPhase.Running;
         emit TaskStarted(taskId, c.active);
         _openRound(taskId, t, c, t.modelHash);
-        t.core = c;
+        _save(t, c);
     }
 
     /// @inheritdoc IFLCoordinator
     function cancel(uint256 taskId) external nonReentrant {
         Task storage t = _tasks[taskId];
-        Core memory c = t.core;
+        Core memory c = _load(t);
         if (msg.sender != t.operator) revert NotOperator(taskId, msg.sender);
         if (c.phase != TaskPhase.Open) {
             _requirePhase(taskId, c, TaskPhase.Running);
             if (c.roundPhase != RoundPhase.Updates || _countUpdates(taskId, c) != 0) {
                 if (c.stopping || c.round == c.rounds) revert AlreadyStopping(taskId);
-                t.core.stopping = true;
+                c.stopping = true;
+                _save(t, c);
                 emit TaskStopping(taskId, c.round);
                 return;
             }
@@ -133,7 +135,7 @@ contract FLCoordinator is Ownable2Step, Pausable, FLRounds {
 
     function _join(uint256 taskId, uint32 samplesCap) private {
         Task storage t = _tasks[taskId];
-        Core memory c = t.core;
+        Core memory c = _load(t);
         _requirePhase(taskId, c, TaskPhase.Open);
         if (block.timestamp > c.deadline) revert DeadlinePassed(taskId, c.deadline, block.timestamp);
         if (samplesCap == 0) revert OutOfRange("samplesCap", 0, 1, type(uint32).max);
@@ -143,7 +145,7 @@ contract FLCoordinator is Ownable2Step, Pausable, FLRounds {
         uint16 index = c.active == c.members ? c.members++ : _takeFreeIndex(taskId, c.members);
         ++c.active;
         ++c.staked;
-        t.core = c;
+        _save(t, c);
         (m.status, m.index, m.samplesCap) = (MemberStatus.Active, index, samplesCap);
         uint96 stake = t.stake;
         emit ParticipantJoined(taskId, msg.sender, index, samplesCap, stake);
@@ -164,7 +166,7 @@ contract FLCoordinator is Ownable2Step, Pausable, FLRounds {
     /// @inheritdoc IFLCoordinator
     function leave(uint256 taskId) external nonReentrant {
         Task storage t = _tasks[taskId];
-        Core memory c = t.core;
+        Core memory c = _load(t);
         Member memory m = _members[taskId][msg.sender];
         if (m.status != MemberStatus.Active) revert NotMember(taskId, msg.sender);
         if (c.phase == TaskPhase.Open) {
@@ -172,14 +174,14 @@ contract FLCoordinator is Ownable2Step, Pausable, FLRounds {
             delete _members[taskId][msg.sender];
             --c.staked;
             _remove(taskId, c, m.index);
-            t.core = c;
+            _save(t, c);
             emit ParticipantLeft(taskId, msg.sender, stake);
             _push(msg.sender, stake);
         } else {
             _requirePhase(taskId, c, TaskPhase.Running);
             _members[taskId][msg.sender].status = MemberStatus.Left;
             _remove(taskId, c, m.index);
-            t.core = c;
+            _save(t, c);
             emit ParticipantLeft(taskId, msg.sender, 0);
         }
     }
@@ -210,12 +212,14 @@ contract FLCoordinator is Ownable2Step, Pausable, FLRounds {
     /// @inheritdoc IFLCoordinator
     function returnStake(uint256 taskId, address participant) external nonReentrant {
         Task storage t = _tasks[taskId];
-        _requireEnded(taskId, t.core);
+        Core memory c = _load(t);
+        _requireEnded(taskId, c);
         Member storage m = _members[taskId][participant];
         uint96 stake = t.stake;
         if (stake == 0 || !_holdsStake(m.status)) revert NoStake(taskId, participant);
         m.status = MemberStatus.Returned;
-        --t.core.staked;
+        --c.staked;
+        _save(t, c);
         emit StakeReturned(taskId, participant, stake);
         _push(participant, stake);
     }
@@ -225,7 +229,7 @@ contract FLCoordinator is Ownable2Step, Pausable, FLRounds {
     /// @inheritdoc IFLCoordinator
     function slash(uint256 taskId, address participant, bytes32 evidenceHash) external nonReentrant {
         Task storage t = _tasks[taskId];
-        Core memory c = t.core;
+        Core memory c = _load(t);
         _requirePhase(taskId, c, TaskPhase.Running);
         if (evidenceHash == 0) revert ZeroHash("evidenceHash");
         uint256 bit = _evaluatorBit(taskId, c);
@@ -245,7 +249,7 @@ contract FLCoordinator is Ownable2Step, Pausable, FLRounds {
         if (status == MemberStatus.Active) _remove(taskId, c, m.index);
         m.status = MemberStatus.Slashed;
         --c.staked;
-        t.core = c;
+        _save(t, c);
         uint96 stake = t.stake;
         emit ParticipantSlashed(taskId, participant, stake, evidenceHash);
         _push(BURN_ADDRESS, stake);
@@ -256,7 +260,7 @@ contract FLCoordinator is Ownable2Step, Pausable, FLRounds {
     /// @inheritdoc IFLCoordinator
     function expire(uint256 taskId) external nonReentrant {
         Task storage t = _tasks[taskId];
-        Core memory c = t.core;
+        Core memory c = _load(t);
         if (!_expirable(taskId, t, c)) revert NotExpirable(taskId, c.deadline, block.timestamp);
         _cancel(taskId, t, c);
     }
@@ -264,7 +268,7 @@ contract FLCoordinator is Ownable2Step, Pausable, FLRounds {
     /// @inheritdoc IFLCoordinator
     function returnPool(uint256 taskId) external nonReentrant {
         Task storage t = _tasks[taskId];
-        _requirePhase(taskId, t.core, TaskPhase.Cancelled);
+        _requirePhase(taskId, _load(t), TaskPhase.Cancelled);
         uint96 amount = t.pool;
         if (amount == 0) revert NothingToReturn(taskId);
         t.pool = 0;
@@ -275,8 +279,9 @@ contract FLCoordinator is Ownable2Step, Pausable, FLRounds {
     /// @inheritdoc IFLCoordinator
     function sweep(uint256 taskId) external nonReentrant {
         Task storage t = _tasks[taskId];
-        _requireEnded(taskId, t.core);
-        uint256 until = t.core.deadline + CLAIM_PERIOD;
+        Core memory c = _load(t);
+        _requireEnded(taskId, c);
+        uint256 until = c.deadline + CLAIM_PERIOD;
         if (block.timestamp <= until) revert DeadlineNotReached(taskId, until, block.timestamp);
         uint96 amount = t.unclaimed;
         if (amount == 0) revert NothingToReturn(taskId);

@@ -105,7 +105,7 @@ abstract contract FLRounds is FLState, ReentrancyGuardTransient {
     /// @inheritdoc IFLCoordinator
     function submitScores(uint256 taskId, uint16 round, bytes calldata scores) external {
         Task storage t = _tasks[taskId];
-        Core memory c = t.core;
+        Core memory c = _load(t);
         uint256 bit = _enter(taskId, round, c);
         if (c.roundPhase == RoundPhase.Updates) _openScoring(taskId, t, c);
         if (c.roundPhase != RoundPhase.Scoring) {
@@ -118,7 +118,7 @@ abstract contract FLRounds is FLState, ReentrancyGuardTransient {
         c.scored |= uint16(bit);
         emit ScoresSubmitted(taskId, round, msg.sender, scores);
         if (_scoresComplete(c)) _openAggregating(taskId, t, c);
-        t.core = c;
+        _save(t, c);
     }
 
     /// @inheritdoc IFLCoordinator
@@ -127,7 +127,7 @@ abstract contract FLRounds is FLState, ReentrancyGuardTransient {
         nonReentrant
     {
         Task storage t = _tasks[taskId];
-        Core memory c = t.core;
+        Core memory c = _load(t);
         uint256 bit = _enter(taskId, round, c);
         if (c.roundPhase == RoundPhase.Scoring && _scoresComplete(c)) _openAggregating(taskId, t, c);
         if (c.roundPhase != RoundPhase.Aggregating) {
@@ -141,7 +141,7 @@ abstract contract FLRounds is FLState, ReentrancyGuardTransient {
         if (c.quorum > 1) {
             uint256 votes = ++_votes[_aggregateKey(taskId, round, modelHash, rewardRoot, accuracyPpm)];
             if (votes < c.quorum) {
-                t.core = c;
+                _save(t, c);
                 return;
             }
         }
@@ -165,7 +165,7 @@ abstract contract FLRounds is FLState, ReentrancyGuardTransient {
         c.roundPhase = RoundPhase.Finalized;
         if (c.round == c.rounds) {
             (c.phase, c.deadline) = (TaskPhase.Completed, uint40(block.timestamp));
-            t.core = c;
+            _save(t, c);
             emit TaskCompleted(taskId, modelHash);
         } else if (c.stopping) {
             _cancel(taskId, t, c);
@@ -175,7 +175,7 @@ abstract contract FLRounds is FLState, ReentrancyGuardTransient {
                 c.toppedUp = false;
             }
             _openRound(taskId, t, c, modelHash);
-            t.core = c;
+            _save(t, c);
         }
     }
 
@@ -221,7 +221,7 @@ abstract contract FLRounds is FLState, ReentrancyGuardTransient {
         }
         if (c.roundPhase != RoundPhase.Finalized) c.roundPhase = RoundPhase.None;
         (c.phase, c.deadline) = (TaskPhase.Cancelled, uint40(block.timestamp));
-        t.core = c;
+        _save(t, c);
         emit TaskCancelled(taskId, t.pool);
         _tryReturnPool(taskId, t);
     }
