@@ -11,6 +11,8 @@ from training.canonical import check_hash, keccak_hex
 from training.errors import BlobCorrupt, BlobMissing, TrainingError
 from training.weights import Float32, decode
 
+_MAP_FROM_BYTES = 1 << 20
+
 
 class BlobStore:
     """Blobs below one folder, safe for many processes at once.
@@ -72,14 +74,15 @@ class BlobStore:
         return data
 
     def open(self, ref: str) -> mmap.mmap | bytes:
-        """The bytes mapped read-only and checked against their name.
+        """The bytes, mapped read-only unless they are few, and checked against their name.
 
-        The map is released when the last view into it goes.
+        A map holds a file descriptor until the last view into it goes.
         """
         try:
             with self.path(ref).open("rb") as file:
-                if os.fstat(file.fileno()).st_size == 0:
-                    data: mmap.mmap | bytes = b""  # an empty file can't be mapped
+                data: mmap.mmap | bytes
+                if os.fstat(file.fileno()).st_size < _MAP_FROM_BYTES:
+                    data = file.read()
                 else:
                     data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except FileNotFoundError as error:

@@ -223,6 +223,29 @@ MODELS: dict[str, ModelChoice] = _table(
             ),
         ),
     ),
+    ModelChoice(
+        "cnn",
+        "Small convolutional network",
+        "LeNet-like: blocks of convolution and pooling, then one dense layer. For images.",
+        (
+            Parameter(
+                "filters",
+                "Filters",
+                "Filters of each convolution block; every block halves the picture.",
+                "ints",
+                [8, 16],
+                1,
+                256,
+                max_items=3,
+                unit="filters",
+            ),
+            Parameter("kernel", "Kernel", "Side of the filters.", "int", 3, 1, 7, unit="pixels"),
+            Parameter(
+                "dense", "Dense layer", "Units before the output.", "int", 64, 1, 4096, unit="units"
+            ),
+        ),
+        image_only=True,
+    ),
 )
 
 # The norm bound belongs to every algorithm: it is what keeps one huge update from deciding all.
@@ -242,6 +265,56 @@ ALGORITHMS: dict[str, Choice] = _table(
         "FedAvg",
         "Averages the participants' models, weighted by their samples (McMahan et al. 2017).",
         (_NORM_BOUND,),
+    ),
+    Choice(
+        "fedsgd",
+        "FedSGD",
+        "One plain gradient step on all of a participant's samples per round, then averaged: "
+        "local epochs, batch size and optimizer are not used (McMahan et al. 2017).",
+        (_NORM_BOUND,),
+    ),
+    Choice(
+        "fedprox",
+        "FedProx",
+        "FedAvg whose local training is held near the global model; for uneven data "
+        "(Li et al. 2020).",
+        (
+            Parameter(
+                "mu",
+                "Pull μ",
+                "Strength of the pull to the global model; 0 is FedAvg.",
+                "float",
+                0.01,
+                0.0,
+                10.0,
+            ),
+            _NORM_BOUND,
+        ),
+    ),
+    Choice(
+        "median",
+        "Coordinate median",
+        "Takes the middle value of each weight, so fewer than half can lie; samples do not "
+        "count (Yin et al. 2018).",
+        (_NORM_BOUND,),
+    ),
+    Choice(
+        "trimmed_mean",
+        "Trimmed mean",
+        "Drops the highest and lowest values of each weight, then averages; samples do not "
+        "count (Yin et al. 2018).",
+        (
+            Parameter(
+                "trim",
+                "Trim",
+                "Share of the updates dropped at each end, rounded down.",
+                "float",
+                0.2,
+                0.0,
+                0.49,
+            ),
+            _NORM_BOUND,
+        ),
     ),
 )
 

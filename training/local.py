@@ -74,7 +74,7 @@ class _Engine:
     names: tuple[str, ...]  # in Keras' order
     shapes: tuple[tuple[int, ...], ...]
     logits: _Compiled  # (tensors, x (n, ...)) -> (n, classes)
-    steps: dict[str, _Compiled]  # optimizer -> see _compile_steps
+    steps: dict[tuple[str, bool], _Compiled]  # (optimizer, proximal) -> see _compile_steps
 
 
 _lock = threading.Lock()  # tracing the same function from two threads would compile it twice
@@ -135,7 +135,8 @@ def fit(
 ) -> tuple[dict[str, Float32], float, float]:
     """New weights, and the mean loss and accuracy seen while training in the last epoch."""
     engine = _engine_for(config)
-    spec = config.local
+    spec = _plan(config)
+    mu = float(config.algorithm.params.get("mu", 0.0))
     padded = _bucket(len(share), 256)
     schedule, steps_per_epoch = _schedule(len(share), padded, spec, rng)
     steps = steps_per_epoch * spec.epochs
@@ -148,8 +149,10 @@ def fit(
         tf.constant(steps - steps_per_epoch),
         tf.constant(spec.learning_rate, tf.float32),
         tf.constant(spec.momentum, tf.float32),
+        tf.constant(mu, tf.float32),
+        tensors if mu else [],
     )
-    run = engine.steps[spec.optimizer]
+    run = engine.steps[spec.optimizer, mu > 0]
     done, stride, total = 0, steps_per_epoch if progress else steps, len(share) * spec.epochs
     started = time.perf_counter()
     if progress:
@@ -244,17 +247,23 @@ def _engine(name: str, params: str, input_shape: tuple[int, ...], classes: int) 
         shapes=tuple(tuple(variable.shape) for variable in model.trainable_variables),
         logits=tf.function(forward, jit_compile=True, reduce_retracing=False),
         steps={
-            optimizer: _compile_steps(forward, update) for optimizer, update in _UPDATES.items()
+            (optimizer, proximal): _compile_steps(forward, update, proximal)
+            for optimizer, update in _UPDATES.items()
+            for proximal in (False, True)
         },
     )
 
 
-def _compile_steps(forward: Callable[[Any, Any], Any], update: Callable[..., Any]) -> _Compiled:
+def _compile_steps(
+    forward: Callable[[Any, Any], Any], update: Callable[..., Any], proximal: bool
+) -> _Compiled:
     """Gradient steps `start` ... `stop - 1` of a schedule as one XLA program.
 
     (tensors, slots, seen (3,), x (n, ...), y (n,), order (steps, batch), start, stop, last_epoch,
-    learning_rate, momentum) -> [tensors, slots, seen]. An index of -1 in `order` is padding and
-    weighs nothing; `seen` sums loss, correct and samples from step `last_epoch` on.
+    learning_rate, momentum, mu, anchor) -> [tensors, slots, seen]. An index of -1 in `order` is
+    padding and weighs nothing; `seen` sums loss, correct and samples from step `last_epoch` on.
+    `proximal` adds mu · (tensors - anchor) to the gradients: FedProx, Li et al. 2020
+    (arXiv 1812.06127), equation 2.
     """
 
     def run(
@@ -269,6 +278,8 @@ def _compile_steps(forward: Callable[[Any, Any], Any], update: Callable[..., Any
         last_epoch: Any,
         learning_rate: Any,
         momentum: Any,
+        mu: Any,
+        anchor: Any,
     ) -> Any:
         def body(step: Any, tensors: Any, slots: Any, seen: Any) -> Any:
             picked = order[step]  # (batch,)
@@ -283,6 +294,13 @@ def _compile_steps(forward: Callable[[Any, Any], Any], update: Callable[..., Any
                 count = tf.reduce_sum(mask)
                 loss = loss_sum / count
             gradients = tape.gradient(loss, tensors)
+            if proximal:
+                gradients = [
+                    gradient + mu * (tensor - start_tensor)
+                    for gradient, tensor, start_tensor in zip(
+                        gradients, tensors, anchor, strict=True
+                    )
+                ]
             tensors, slots = update(tensors, slots, gradients, learning_rate, momentum)
             right = tf.cast(tf.argmax(logits, axis=1, output_type=tf.int32) == batch_y, tf.float32)
             counted = tf.stack([loss_sum, tf.reduce_sum(right * mask), count])
@@ -339,8 +357,26 @@ def _tensors(engine: _Engine, weights: Weights) -> list[Any]:
     return [tf.constant(weights[name]) for name in engine.names]
 
 
+def _plan(config: TaskConfig) -> LocalSpec | _FullBatch:
+    """What to do locally: as configured, except that FedSGD is one step on everything."""
+    if config.algorithm.name == "fedsgd":
+        return _FullBatch(config.local.learning_rate)
+    return config.local
+
+
+@dataclass(frozen=True)
+class _FullBatch:
+    """A LocalSpec whose batch is larger than one may configure."""
+
+    learning_rate: float
+    batch_size: int = 2**31
+    epochs: int = 1
+    optimizer: str = "sgd"
+    momentum: float = 0.0
+
+
 def _schedule(
-    samples: int, padded: int, spec: LocalSpec, rng: np.random.Generator
+    samples: int, padded: int, spec: LocalSpec | _FullBatch, rng: np.random.Generator
 ) -> tuple[npt.NDArray[np.int32], int]:
     """(steps padded, batch) sample indices, -1 for none, and the steps in an epoch.
 

@@ -189,6 +189,15 @@ class TaskConfig:
                 f"a model for rows of {data.input_shape[0]} numbers, as {data.name} has",
                 "Use mlp or logistic, or a data set of images.",
             )
+        blocks = len(self.model.params.get("filters", ()))
+        if MODELS[self.model.name].image_only and min(data.input_shape[:2]) >> blocks == 0:
+            raise SpecError(
+                "model.params.filters",
+                list(self.model.params["filters"]),
+                f"fewer blocks: {blocks} halvings of {data.input_shape[0]} × "
+                f"{data.input_shape[1]} pixels leave nothing",
+                "Remove the last block.",
+            )
         training_samples = data.samples - int(data.samples * self.dataset.holdout)
         if self.participants > training_samples:
             raise SpecError(
