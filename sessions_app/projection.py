@@ -12,8 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 
+from django.db import transaction
+
 from chain.events import DecodedEvent
-from chain.models import Network, OutgoingTransaction
+from chain.models import Log, Network, OutgoingTransaction
 from sessions_app import publish
 from sessions_app.fold import Fold
 from sessions_app.models import (
@@ -54,6 +56,7 @@ def on_task_created(fold: Fold, event: DecodedEvent) -> None:
     task.phase = Task.Phase.OPEN
     task.operator_address = event.args["operator"]
     task.pool_funded = params["pool"]
+    task.round_reward = params["pool"] // params["rounds"]
     task.stake = params["stake"]
     task.rounds = params["rounds"]
     task.min_participants = params["minParticipants"]
@@ -167,6 +170,9 @@ def on_round_finalized(fold: Fold, event: DecodedEvent) -> None:
     round_.finalized_tx = event.tx_hash
     task.model_hash = event.args["modelHash"]
     task.pool_allocated += event.args["reward"]
+    if task.topped_up and round_.number < task.rounds:
+        task.round_reward = task.pool_left // (task.rounds - round_.number)
+        task.topped_up = False
 
     members = fold.participants_of(task)
     lines = round_rewards(
@@ -201,7 +207,12 @@ def on_task_cancelled(fold: Fold, event: DecodedEvent) -> None:
 
 
 def on_pool_topped_up(fold: Fold, event: DecodedEvent) -> None:
-    fold.task(event).pool_funded += event.args["amount"]
+    task = fold.task(event)
+    task.pool_funded += event.args["amount"]
+    if task.phase == Task.Phase.OPEN:
+        task.round_reward = task.pool_left // task.rounds
+    else:
+        task.topped_up = True
 
 
 def on_pool_returned(fold: Fold, event: DecodedEvent) -> None:
@@ -371,6 +382,36 @@ class TaskProjection:
                 address=address,
                 defaults={"balance": balance, "block_number": max(blocks)},
             )
+
+
+def rebuild(network: Network, *, chunk: int = 5_000) -> int:
+    """Throw the projection of a network away and fold it again from the stored logs.
+
+    One transaction: readers see the old rows until the new ones are complete. Returns the
+    number of events folded.
+    """
+    folded = 0
+    with transaction.atomic():
+        for task in Task.objects.filter(network=network):
+            clear_projection(task)
+        Task.objects.filter(config__isnull=True, network=None).delete()
+        TokenTransfer.objects.filter(network=network).delete()
+        TokenBalance.objects.filter(network=network).delete()
+        logs = (
+            Log.objects.filter(network=network)
+            .exclude(event="")
+            .select_related("block", "transaction")
+            .order_by("block_number", "log_index")
+        )
+        projection, batch = TaskProjection(), []
+        for log in logs.iterator(chunk_size=chunk):
+            batch.append(log.decoded())
+            if len(batch) == chunk:
+                projection.apply(network, batch)
+                folded += len(batch)
+                batch = []
+        projection.apply(network, batch)
+    return folded + len(batch)
 
 
 def clear_projection(task: Task) -> None:

@@ -37,7 +37,9 @@ def round_rewards(
     """The reward of every member after a round, in the order of `addresses` (member index).
 
     `score_sheets` holds one list per evaluator, in that same order; `samples` has the members
-    whose update counts. A score of 0 means no reward in every mode.
+    whose update counts. A score of 0 means no reward in every mode, unless all scores are 0:
+    then nobody did better than anybody else and those who submitted share equally, because the
+    contract credits the round's reward in any case.
     """
     scores = combined_scores(score_sheets, len(addresses))
     counted = {
@@ -45,6 +47,8 @@ def round_rewards(
         for address, score in zip(addresses, scores, strict=True)
         if score > 0 and address in samples
     }
+    if not counted:
+        counted = {address: 0 for address in addresses if address in samples}
     amounts = rewards(scores=counted, mode=mode, samples=samples, round_reward=reward)
     return [
         RewardLine(

@@ -318,9 +318,7 @@ def _submit_result(task: Task, round_: Round, run: RoundRun) -> None:
 
 def round_reward(task: Task, round_: Round) -> int:
     """What the contract will credit for this round, in wei (its `roundReward`)."""
-    left = task.pool_funded - task.pool_allocated
-    rounds_left = task.rounds - round_.number + 1
-    return left if rounds_left == 1 else left // rounds_left
+    return task.pool_left if round_.number == task.rounds else task.round_reward
 
 
 def _send(

@@ -87,9 +87,11 @@ def task_create(
         reward_mode=config.reward_mode,
     )
     _set_config(task, config)
+    chosen = list(evaluators) or default_evaluators()
+    task.quorum = len(chosen) // 2 + 1  # the contract asks for more than half
     with transaction.atomic():
         task.save()
-        task.evaluator_accounts.set(list(evaluators) or default_evaluators())
+        task.evaluator_accounts.set(chosen)
     return task
 
 

@@ -84,6 +84,8 @@ class Task(models.Model):
     pool_funded = WeiField(default=0)  # escrowed in total, top-ups included
     pool_allocated = WeiField(default=0)  # credited to finalised rounds
     pool_returned = WeiField(default=0)
+    round_reward = WeiField(default=0)  # what each round but the last pays
+    topped_up = models.BooleanField(default=False)  # the next finalisation spreads the pool anew
     model_hash = HashField(blank=True, default="")  # the global model now
     evaluators = models.JSONField(default=list, blank=True)  # addresses, in the contract's order
     quorum = models.PositiveSmallIntegerField(default=1)
@@ -103,6 +105,8 @@ class Task(models.Model):
         "pool_funded",
         "pool_allocated",
         "pool_returned",
+        "round_reward",
+        "topped_up",
         "model_hash",
         "evaluators",
         "quorum",
@@ -143,6 +147,11 @@ class Task(models.Model):
     @property
     def is_finished(self) -> bool:
         return self.phase in (self.Phase.COMPLETED, self.Phase.CANCELLED)
+
+    @property
+    def pool_left(self) -> int:
+        """Escrowed and not credited to a round, in wei."""
+        return self.pool_funded - self.pool_allocated - self.pool_returned
 
     @property
     def reference(self) -> str:
