@@ -2,14 +2,15 @@
 pragma solidity ^0.8.24;
 
 import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
-import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {IFLCoordinator} from "../interfaces/IFLCoordinator.sol";
 import {FLState} from "./FLState.sol";
 import {Lanes} from "./Lanes.sol";
+import {SignedUpdates} from "./SignedUpdates.sol";
 
 /// @title The life of a round: updates, scores, aggregate, and the next one
 abstract contract FLRounds is FLState, ReentrancyGuardTransient {
     using Lanes for uint256;
+    using SignedUpdates for SignedUpdates.Workspace;
 
     uint256 private constant UPDATE_BYTES = 38; // uint16 index, bytes32 hash, uint32 samples
     uint256 private constant SIGNATURE_BYTES = 64; // ERC-2098
@@ -18,14 +19,17 @@ abstract contract FLRounds is FLState, ReentrancyGuardTransient {
 
     /// @inheritdoc IFLCoordinator
     function submitUpdate(uint256 taskId, uint16 round, bytes32 updateHash, uint32 samples) external {
-        Member memory m = _members[taskId][msg.sender];
-        _checkUpdate(taskId, msg.sender, m, updateHash, samples);
+        uint256 word = _memberWord(_members[taskId][msg.sender]);
+        if (_statusOf(word) != uint256(MemberStatus.Active)) revert NotMember(taskId, msg.sender);
+        _checkUpdate(msg.sender, word, updateHash, samples);
+        uint256 index = _indexOf(word);
         mapping(uint256 => uint256) storage lanes = _lanes[taskId];
-        uint256 lane = lanes[m.index / Lanes.WIDTH];
+        uint256 laneIndex = index / Lanes.WIDTH;
+        uint256 lane = lanes[laneIndex];
         _requireTaking(taskId, round, lane);
-        uint256 bit = 1 << (m.index % Lanes.WIDTH);
+        uint256 bit = 1 << (index % Lanes.WIDTH);
         if (lane & bit != 0) revert AlreadySubmitted(taskId, round, msg.sender);
-        lanes[m.index / Lanes.WIDTH] = lane | bit;
+        lanes[laneIndex] = lane | bit;
         emit UpdateSubmitted(taskId, msg.sender, round, updateHash, samples);
     }
 
@@ -37,62 +41,68 @@ abstract contract FLRounds is FLState, ReentrancyGuardTransient {
         if (n == 0 || updates.length != n * UPDATE_BYTES || signatures.length != n * SIGNATURE_BYTES) {
             revert BatchLength(updates.length, signatures.length);
         }
-        mapping(uint256 => uint256) storage lanes = _lanes[taskId];
-        mapping(address => Member) storage members = _members[taskId];
+        SignedUpdates.Workspace memory w = SignedUpdates.prepare(_domainSeparatorV4(), taskId, round);
         bytes memory accepted = new bytes(updates.length);
         uint256 length = 0;
         // The lane being filled: written when the batch moves on to another, and at the end.
-        uint256 laneIndex = uint16(bytes2(updates[:2])) / Lanes.WIDTH;
-        uint256 lane = lanes[laneIndex];
-        _requireTaking(taskId, round, lane);
+        uint256 laneIndex = type(uint256).max;
+        uint256 lane;
         for (uint256 i = 0; i < n; ++i) {
-            bytes calldata update = updates[i * UPDATE_BYTES:(i + 1) * UPDATE_BYTES];
-            uint16 index = uint16(bytes2(update[:2]));
+            uint256 offset;
+            uint256 index;
+            assembly ("memory-safe") {
+                offset := add(updates.offset, mul(i, UPDATE_BYTES))
+                index := shr(240, calldataload(offset))
+            }
             if (index / Lanes.WIDTH != laneIndex) {
-                lanes[laneIndex] = lane;
+                if (i != 0) _lanes[taskId][laneIndex] = lane;
                 laneIndex = index / Lanes.WIDTH;
-                lane = lanes[laneIndex];
+                lane = _lanes[taskId][laneIndex];
                 _requireTaking(taskId, round, lane);
             }
-            uint256 bit = 1 << (index % Lanes.WIDTH);
-            if (lane & bit != 0) continue;
-            bytes32 updateHash = bytes32(update[2:34]);
-            uint32 samples = uint32(bytes4(update[34:38]));
-            address signer;
-            {
-                bytes calldata signature = signatures[i * SIGNATURE_BYTES:(i + 1) * SIGNATURE_BYTES];
-                (signer,,) = ECDSA.tryRecover(
-                    updateDigest(taskId, round, updateHash, samples),
-                    bytes32(signature[:32]),
-                    bytes32(signature[32:])
-                );
-            }
-            Member memory m = members[signer];
-            if (signer == address(0) || m.index != index || m.status != MemberStatus.Active) {
-                revert InvalidSignature(i, index, signer);
-            }
-            _checkUpdate(taskId, signer, m, updateHash, samples);
-            lane |= bit;
+            uint256 marked = lane | (1 << (index % Lanes.WIDTH));
+            if (marked == lane) continue;
+            lane = marked;
+            _checkSigned(w, taskId, index, offset, signatures, i);
             assembly ("memory-safe") {
-                calldatacopy(add(add(accepted, 32), length), update.offset, UPDATE_BYTES)
+                calldatacopy(add(add(accepted, 32), length), offset, UPDATE_BYTES)
+                length := add(length, UPDATE_BYTES)
             }
-            length += UPDATE_BYTES;
         }
         if (length == 0) revert NoNewUpdates(taskId, round);
-        lanes[laneIndex] = lane;
+        _lanes[taskId][laneIndex] = lane;
         assembly ("memory-safe") {
             mstore(accepted, length)
         }
         emit UpdatesRelayed(taskId, round, accepted);
     }
 
-    function _checkUpdate(uint256 taskId, address participant, Member memory m, bytes32 updateHash, uint32 samples)
-        private
-        pure
-    {
-        if (m.status != MemberStatus.Active) revert NotMember(taskId, participant);
+    /// @dev Reverts unless the update at the calldata `offset` is signed by the active member `index`.
+    function _checkSigned(
+        SignedUpdates.Workspace memory w,
+        uint256 taskId,
+        uint256 index,
+        uint256 offset,
+        bytes calldata signatures,
+        uint256 position
+    ) private view {
+        uint256 signature;
+        assembly ("memory-safe") {
+            signature := add(signatures.offset, mul(position, SIGNATURE_BYTES))
+        }
+        (address signer, bytes32 updateHash, uint256 samples) = w.signer(offset, signature);
+        uint256 word = _memberWord(_members[taskId][signer]);
+        // The null address of a bad signature is no member: its status is None.
+        if (_indexOf(word) != index || _statusOf(word) != uint256(MemberStatus.Active)) {
+            revert InvalidSignature(position, uint16(index), signer);
+        }
+        _checkUpdate(signer, word, updateHash, samples);
+    }
+
+    function _checkUpdate(address participant, uint256 word, bytes32 updateHash, uint256 samples) private pure {
         if (updateHash == 0) revert ZeroHash("updateHash");
-        if (samples == 0 || samples > m.samplesCap) revert SamplesOutOfRange(participant, samples, m.samplesCap);
+        uint32 cap = _samplesCapOf(word);
+        if (samples == 0 || samples > cap) revert SamplesOutOfRange(participant, uint32(samples), cap);
     }
 
     function _requireTaking(uint256 taskId, uint16 round, uint256 lane) private view {

@@ -6,6 +6,7 @@ import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {IFLCoordinator} from "../interfaces/IFLCoordinator.sol";
 import {Lanes} from "./Lanes.sol";
+import {SignedUpdates} from "./SignedUpdates.sol";
 
 /// @title What the coordinator remembers, what can be read of it, and how tokens move
 abstract contract FLState is IFLCoordinator, EIP712 {
@@ -17,8 +18,7 @@ abstract contract FLState is IFLCoordinator, EIP712 {
     uint32 public constant MAX_ACCURACY_PPM = 1_000_000;
     uint256 public constant CLAIM_PERIOD = 365 days;
     address public constant BURN_ADDRESS = 0x000000000000000000000000000000000000dEaD;
-    bytes32 public constant UPDATE_TYPEHASH =
-        keccak256("Update(uint256 taskId,uint16 round,bytes32 updateHash,uint32 samples)");
+    bytes32 public constant UPDATE_TYPEHASH = SignedUpdates.TYPEHASH;
 
     /// @dev The part of a task that changes as it goes: one slot, unpacked by _load, packed by _save.
     struct Core {
@@ -57,6 +57,7 @@ abstract contract FLState is IFLCoordinator, EIP712 {
         bytes32 configHash;
     }
 
+    /// @dev One slot; _statusOf, _indexOf and _samplesCapOf take its word apart on the hot path.
     struct Member {
         MemberStatus status;
         uint16 index;
@@ -263,6 +264,24 @@ abstract contract FLState is IFLCoordinator, EIP712 {
     /// @dev What the current round pays: an equal part, and the last round what is left.
     function _reward(Task storage t, Core memory c) internal view returns (uint96) {
         return c.round == c.rounds ? t.pool : t.perRound;
+    }
+
+    function _memberWord(Member storage m) internal view returns (uint256 word) {
+        assembly ("memory-safe") {
+            word := sload(m.slot)
+        }
+    }
+
+    function _statusOf(uint256 word) internal pure returns (uint256) {
+        return uint8(word);
+    }
+
+    function _indexOf(uint256 word) internal pure returns (uint256) {
+        return uint16(word >> 8);
+    }
+
+    function _samplesCapOf(uint256 word) internal pure returns (uint32) {
+        return uint32(word >> 24);
     }
 
     function _holdsStake(MemberStatus status) internal pure returns (bool) {
