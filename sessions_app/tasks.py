@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from celery import shared_task
+from celery.signals import worker_ready
 
 from sessions_app import orchestrator, round_steps
 from sessions_app.models import TrainingRun
@@ -74,3 +76,10 @@ def training_worker_ready() -> None:
     """Sent by a training worker when it starts."""
     for task_id in round_steps.release_lost_work():
         orchestrator.task_advance(task_id)
+
+
+@worker_ready.connect
+def announce_training_worker(**_: Any) -> None:
+    """A worker that replaces a killed one need not wait for the dead one's leases to run out."""
+    if os.environ.get("BCFL_ROLE") == "training":
+        training_worker_ready.delay()

@@ -43,10 +43,10 @@ _OPTIONS: dict[str, Any] = {
 def initialise_model(config: Mapping[str, Any]) -> dict[str, Any]:
     """Stores the initial global model of a configuration.
 
-    {"config_hash", "model_hash", "parameters" (count), "bytes", "accuracy", "loss"}: the last
-    two on the held-out samples, before any training.
+    {"config_hash", "model_hash", "parameters" (count), "bytes", "samples" (the size of each
+    slot's share), "accuracy", "loss"}: the last two on the held-out samples, before any training.
     """
-    from training import local
+    from training import data, local
     from training.weights import encode
 
     spec = TaskConfig.from_dict(config)
@@ -58,6 +58,7 @@ def initialise_model(config: Mapping[str, Any]) -> dict[str, Any]:
         "model_hash": BlobStore.default().put(encoded),
         "parameters": sum(tensor.size for tensor in weights.values()),
         "bytes": len(encoded),
+        "samples": [len(data.share(spec, slot)) for slot in range(spec.participants)],
         "accuracy": metrics.accuracy,
         "loss": metrics.loss,
     }
