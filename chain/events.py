@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from eth_abi.abi import default_codec
@@ -17,6 +18,12 @@ from eth_utils.crypto import keccak
 from chain.errors import InconsistentAnswer
 
 Abi = Sequence[Mapping[str, Any]]
+
+
+@lru_cache(maxsize=65_536)
+def checksum(address: str) -> str:
+    """The address in EIP-55 form; cached, because the same few come thousands of times."""
+    return str(to_checksum_address(address))
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +117,9 @@ class EventDecoder:
             for item in abi:
                 if item["type"] == "event" and not item.get("anonymous"):
                     shape = _event_shape(name, item)
-                    key = (to_checksum_address(address), event_topic(item), len(shape.indexed))
+                    key = (checksum(address), event_topic(item), len(shape.indexed))
                     self._shapes[key] = shape
-        self.addresses = frozenset(to_checksum_address(address) for address in contracts)
+        self.addresses = frozenset(checksum(address) for address in contracts)
 
     def decode(self, log: RawLog, block_time: int) -> DecodedEvent | None:
         """The event, or None when the log is not one of ours.
@@ -177,7 +184,7 @@ def plain_value(item: Mapping[str, Any], value: Any) -> Any:
             for component, entry in zip(item["components"], value, strict=True)
         }
     if kind == "address":
-        return to_checksum_address(value)
+        return checksum(value)
     if isinstance(value, bytes):
         return "0x" + value.hex()
     return value
