@@ -236,7 +236,7 @@ MODELS: dict[str, ModelChoice] = _table(
                 [8, 16],
                 1,
                 256,
-                max_items=3,
+                max_items=4,
                 unit="filters",
             ),
             Parameter("kernel", "Kernel", "Side of the filters.", "int", 3, 1, 7, unit="pixels"),

@@ -1,0 +1,45 @@
+"""TensorFlow, Django and Celery stay where they belong."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import training
+
+ROOT = Path(training.__file__).parent
+WITH_TENSORFLOW = {"local", "zoo"}
+WITH_CELERY = {"tasks"}
+ALL = {path.stem for path in ROOT.glob("*.py")} - {"__init__"}
+
+
+def modules_loaded_by(names: set[str]) -> set[str]:
+    imports = "; ".join(f"import training.{name}" for name in sorted(names))
+    code = f"{imports}; import sys; print(*{{name.split('.')[0] for name in sys.modules}})"
+    # Celery itself imports Django when this names settings.
+    environment = {k: v for k, v in os.environ.items() if k != "DJANGO_SETTINGS_MODULE"}
+    ran = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT.parent,
+        env=environment,
+    )
+    return set(ran.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("names", "absent"),
+    [
+        (ALL - WITH_TENSORFLOW, {"tensorflow", "keras", "django", "web3", "sessions_app", "chain"}),
+        (ALL - WITH_TENSORFLOW - WITH_CELERY, {"celery", "kombu", "sklearn"}),
+    ],
+    ids=["worker parent", "pure"],
+)
+def test_heavy_packages_are_not_imported(names: set[str], absent: set[str]) -> None:
+    loaded = modules_loaded_by(names)
+    assert "training" in loaded
+    assert loaded & absent == set()
