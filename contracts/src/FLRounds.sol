@@ -10,10 +10,10 @@ import {SignedUpdates} from "./SignedUpdates.sol";
 /// @title The life of a round: updates, scores, aggregate, and the next one
 abstract contract FLRounds is FLState, ReentrancyGuardTransient {
     using Lanes for uint256;
-    using SignedUpdates for SignedUpdates.Workspace;
 
     uint256 private constant UPDATE_BYTES = 38; // uint16 index, bytes32 hash, uint32 samples
     uint256 private constant SIGNATURE_BYTES = 64; // ERC-2098
+    uint256 private constant NO_LANE = 1 << 255; // more than a lane's width away from every index
 
     // ------------------------------------------------------------------- updates
 
@@ -21,7 +21,9 @@ abstract contract FLRounds is FLState, ReentrancyGuardTransient {
     function submitUpdate(uint256 taskId, uint16 round, bytes32 updateHash, uint32 samples) external {
         uint256 word = _memberWord(_members[taskId][msg.sender]);
         if (_statusOf(word) != uint256(MemberStatus.Active)) revert NotMember(taskId, msg.sender);
-        _checkUpdate(msg.sender, word, updateHash, samples);
+        if (samples == 0 || samples > _samplesCapOf(word)) {
+            revert SamplesOutOfRange(msg.sender, samples, _samplesCapOf(word));
+        }
         uint256 index = _indexOf(word);
         mapping(uint256 => uint256) storage lanes = _lanes[taskId];
         uint256 laneIndex = index / Lanes.WIDTH;
@@ -41,68 +43,88 @@ abstract contract FLRounds is FLState, ReentrancyGuardTransient {
         if (n == 0 || updates.length != n * UPDATE_BYTES || signatures.length != n * SIGNATURE_BYTES) {
             revert BatchLength(updates.length, signatures.length);
         }
-        SignedUpdates.Workspace memory w = SignedUpdates.prepare(_domainSeparatorV4(), taskId, round);
+        bytes32[12] memory workspace = SignedUpdates.prepare(_domainSeparatorV4(), taskId, round);
+        uint256 members = _slotOf(_members[taskId]);
         bytes memory accepted = new bytes(updates.length);
         uint256 length = 0;
-        // The lane being filled: written when the batch moves on to another, and at the end.
-        uint256 laneIndex = type(uint256).max;
-        uint256 lane;
-        for (uint256 i = 0; i < n; ++i) {
-            uint256 offset;
-            uint256 index;
-            assembly ("memory-safe") {
-                offset := add(updates.offset, mul(i, UPDATE_BYTES))
-                index := shr(240, calldataload(offset))
-            }
-            if (index / Lanes.WIDTH != laneIndex) {
-                if (i != 0) _lanes[taskId][laneIndex] = lane;
-                laneIndex = index / Lanes.WIDTH;
-                lane = _lanes[taskId][laneIndex];
-                _requireTaking(taskId, round, lane);
-            }
-            uint256 marked = lane | (1 << (index % Lanes.WIDTH));
-            if (marked == lane) continue;
-            lane = marked;
-            _checkSigned(w, taskId, index, offset, signatures, i);
-            assembly ("memory-safe") {
-                calldatacopy(add(add(accepted, 32), length), offset, UPDATE_BYTES)
-                length := add(length, UPDATE_BYTES)
+        // The lane being filled, and its first index: written when the batch moves on, and at the end.
+        uint256 lane = 0;
+        uint256 first = NO_LANE;
+        // Calldata offsets of the current update and its signature, and of the first update not copied
+        // to `accepted` yet. They stay inside calldata: nothing in the loop comes near 2^256.
+        (uint256 update, uint256 end, uint256 signature) = _offsets(updates, signatures);
+        uint256 pending = update;
+        unchecked {
+            for (; update < end; (update, signature) = (update + UPDATE_BYTES, signature + SIGNATURE_BYTES)) {
+                uint256 index;
+                assembly ("memory-safe") {
+                    index := shr(240, calldataload(update))
+                }
+                if (index - first >= Lanes.WIDTH) {
+                    if (first != NO_LANE) _lanes[taskId][first / Lanes.WIDTH] = lane;
+                    first = index - index % Lanes.WIDTH;
+                    lane = _lanes[taskId][first / Lanes.WIDTH];
+                    _requireTaking(taskId, round, lane);
+                }
+                uint256 bit = 1 << (index - first);
+                if (lane & bit != 0) {
+                    length = _copy(accepted, length, pending, update);
+                    pending = update + UPDATE_BYTES;
+                    continue;
+                }
+                lane |= bit;
+                (uint256 signer, uint256 word, uint256 samples) =
+                    SignedUpdates.signer(workspace, update, signature, members);
+                uint256 wrong;
+                assembly ("memory-safe") {
+                    // Status and index must match (the null address of a bad signature is no member,
+                    // its status is None) and samples be 1 .. cap (0 - 1 wraps).
+                    wrong := xor(and(word, 0xffffff), or(shl(8, index), 1))
+                    wrong := or(wrong, iszero(lt(sub(samples, 1), and(shr(24, word), 0xffffffff))))
+                }
+                if (wrong != 0) {
+                    if (uint24(word) != (index << 8 | uint256(MemberStatus.Active))) {
+                        revert InvalidSignature(
+                            n - (end - update) / UPDATE_BYTES, uint16(index), address(uint160(signer))
+                        );
+                    }
+                    revert SamplesOutOfRange(address(uint160(signer)), uint32(samples), _samplesCapOf(word));
+                }
             }
         }
+        length = _copy(accepted, length, pending, end);
         if (length == 0) revert NoNewUpdates(taskId, round);
-        _lanes[taskId][laneIndex] = lane;
+        _lanes[taskId][first / Lanes.WIDTH] = lane;
         assembly ("memory-safe") {
             mstore(accepted, length)
         }
         emit UpdatesRelayed(taskId, round, accepted);
     }
 
-    /// @dev Reverts unless the update at the calldata `offset` is signed by the active member `index`.
-    function _checkSigned(
-        SignedUpdates.Workspace memory w,
-        uint256 taskId,
-        uint256 index,
-        uint256 offset,
-        bytes calldata signatures,
-        uint256 position
-    ) private view {
-        uint256 signature;
+    function _slotOf(mapping(address => Member) storage table) private pure returns (uint256 slot) {
         assembly ("memory-safe") {
-            signature := add(signatures.offset, mul(position, SIGNATURE_BYTES))
+            slot := table.slot
         }
-        (address signer, bytes32 updateHash, uint256 samples) = w.signer(offset, signature);
-        uint256 word = _memberWord(_members[taskId][signer]);
-        // The null address of a bad signature is no member: its status is None.
-        if (_indexOf(word) != index || _statusOf(word) != uint256(MemberStatus.Active)) {
-            revert InvalidSignature(position, uint16(index), signer);
-        }
-        _checkUpdate(signer, word, updateHash, samples);
     }
 
-    function _checkUpdate(address participant, uint256 word, bytes32 updateHash, uint256 samples) private pure {
-        if (updateHash == 0) revert ZeroHash("updateHash");
-        uint32 cap = _samplesCapOf(word);
-        if (samples == 0 || samples > cap) revert SamplesOutOfRange(participant, uint32(samples), cap);
+    /// @dev Appends calldata from..to; returns the new length.
+    function _copy(bytes memory buffer, uint256 length, uint256 from, uint256 to) private pure returns (uint256) {
+        assembly ("memory-safe") {
+            calldatacopy(add(add(buffer, 32), length), from, sub(to, from))
+        }
+        return length + to - from;
+    }
+
+    function _offsets(bytes calldata updates, bytes calldata signatures)
+        private
+        pure
+        returns (uint256 update, uint256 end, uint256 signature)
+    {
+        assembly ("memory-safe") {
+            update := updates.offset
+            end := add(update, updates.length)
+            signature := signatures.offset
+        }
     }
 
     function _requireTaking(uint256 taskId, uint16 round, uint256 lane) private view {

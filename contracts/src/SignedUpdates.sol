@@ -8,14 +8,9 @@ library SignedUpdates {
     bytes32 internal constant TYPEHASH =
         keccak256("Update(uint256 taskId,uint16 round,bytes32 updateHash,uint32 samples)");
 
-    /// @dev Memory: 0x000 the five words of the struct's encoding; 0x0a0 "\x19\x01", domain separator and
+    /// @dev A workspace is twelve words: 0x000 the five words of the struct's encoding; 0x0a0 "\x19\x01", domain separator and
     /// struct hash (66 bytes); 0x100 the four words ecrecover takes.
-    struct Workspace {
-        bytes32[12] words;
-    }
-
-    function prepare(bytes32 domain, uint256 taskId, uint16 round) internal pure returns (Workspace memory w) {
-        bytes32[12] memory words = w.words;
+    function prepare(bytes32 domain, uint256 taskId, uint16 round) internal pure returns (bytes32[12] memory words) {
         (words[0], words[1], words[2]) = (TYPEHASH, bytes32(taskId), bytes32(uint256(round)));
         assembly ("memory-safe") {
             mstore(add(words, 0xa0), shl(240, 0x1901))
@@ -23,20 +18,22 @@ library SignedUpdates {
         }
     }
 
-    /// @dev The signer, or the null address of a signature that is none. A signature has two valid
-    /// forms (s and n - s); that is harmless here, an update counts once however it is signed.
+    /// @dev Recovers the signer and reads what `table`, a mapping from addresses to one-slot values, holds
+    /// for it. A signature that is none gives the null address. A signature has two valid forms (s and
+    /// n - s); that is harmless here, an update counts once however it is signed.
     /// @param update Calldata offset of uint16 index, bytes32 updateHash, uint32 samples.
     /// @param signature Calldata offset of the ERC-2098 form: r, then yParity (1 bit) and s (255 bits).
-    function signer(Workspace memory w, uint256 update, uint256 signature)
+    /// @return account The signer.
+    /// @return word The value of the signer in the table.
+    /// @return samples The samples declared in the update.
+    function signer(bytes32[12] memory words, uint256 update, uint256 signature, uint256 table)
         internal
         view
-        returns (address account, bytes32 updateHash, uint256 samples)
+        returns (uint256 account, uint256 word, uint256 samples)
     {
-        bytes32[12] memory words = w.words;
         assembly ("memory-safe") {
-            updateHash := calldataload(add(update, 2))
             samples := shr(224, calldataload(add(update, 34)))
-            mstore(add(words, 0x60), updateHash)
+            mstore(add(words, 0x60), calldataload(add(update, 2)))
             mstore(add(words, 0x80), samples)
             mstore(add(words, 0xc2), keccak256(words, 0xa0))
             mstore(add(words, 0x100), keccak256(add(words, 0xa0), 66))
@@ -47,6 +44,8 @@ library SignedUpdates {
             mstore(0, 0) // ecrecover writes nothing when the signature is none
             pop(staticcall(gas(), 1, add(words, 0x100), 0x80, 0, 0x20))
             account := mload(0)
+            mstore(0x20, table)
+            word := sload(keccak256(0, 0x40))
         }
     }
 }
