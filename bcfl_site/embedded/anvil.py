@@ -16,6 +16,9 @@ CHAIN_ID = 31337
 # The mnemonic every Ethereum development tool knows. Its keys are public: never fund them
 # on a real network.
 DEV_MNEMONIC = "test test test test test test test test test test test junk"
+# The first accounts of the mnemonic start with 10,000 ETH each: enough for a hundred hosted
+# participants; more are given gas money by the treasury.
+PREFUNDED_ACCOUNTS = 128
 STATE_SECONDS = 5
 # States of past blocks kept for `eth_call` at an old block and for reorgs. Without the bound
 # memory grows with every block; blocks, transactions and logs are kept whatever its value.
@@ -39,7 +42,7 @@ class Anvil(ManagedProcess):
         port: int | None = None,
         host: str = "127.0.0.1",
         chain_id: int = CHAIN_ID,
-        accounts: int = 20,
+        accounts: int = PREFUNDED_ACCOUNTS,
         state_seconds: int = STATE_SECONDS,
         history: int | None = HISTORY_STATES,
         log_path: Path | None = None,
@@ -95,10 +98,12 @@ class Anvil(ManagedProcess):
     def _environment(self) -> Mapping[str, str]:
         return {**os.environ, "RUST_LOG": "warn", "FOUNDRY_DISABLE_NIGHTLY_WARNING": "1"}
 
-    def start(self) -> "Anvil":
+    def prepare(self) -> None:
         if self.state_path:
             self.state_path.parent.mkdir(parents=True, exist_ok=True)
             keep_readable_state(self.state_path)
+
+    def start(self) -> "Anvil":
         super().start()
         found = int(self.rpc("eth_chainId"), 16)
         if found != self.chain_id:

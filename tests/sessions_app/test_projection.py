@@ -211,9 +211,7 @@ def test_leaving_an_open_task_frees_the_index() -> None:
     script.task()
     script.join(A, B)
     script.emit("ParticipantLeft", taskId=1, participant=A, stakeReturned=10)
-    script.emit(
-        "ParticipantJoined", taskId=1, participant=C, index=0, samplesCap=5, stake=10
-    )
+    script.emit("ParticipantJoined", taskId=1, participant=C, index=0, samplesCap=5, stake=10)
     TaskProjection().apply(script.network, script.events[:3])
     TaskProjection().apply(script.network, script.events[3:])
     assert list(Participant.objects.values_list("index", "address")) == [(0, C), (1, B)]
