@@ -128,3 +128,8 @@ def gradient(address: str) -> tuple[str, str, str]:
         f"hsl({hue} 72% {light}%)",
         f"hsl({(hue + turn) % 360} 78% {light + 22}%)",
     )
+
+
+def count(value: int, noun: str, plural: str = "") -> str:
+    """``1 round``, ``5 rounds``."""
+    return f"{value:,} {noun if value == 1 else plural or noun + 's'}"

@@ -1,0 +1,217 @@
+"""Numbers over rounds: what the charts draw, and their tables and exports show."""
+
+from __future__ import annotations
+
+import csv
+import io
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from django.db.models import Count, Q, Sum
+
+from sessions_app.formats import TOKEN_DECIMALS, exact_amount
+from sessions_app.models import Participant, Reward, Round, Task, TokenBalance, TokenTransfer
+from sessions_app.selectors.people import Party, names_of
+
+SHOWN_PARTICIPANTS = 10  # lines in one chart; the tables and exports keep to the same ones
+
+# Each of these events stands for exactly one transaction.
+_CALL_OF_EVENT = {
+    "UpdateSubmitted": "submit",
+    "UpdatesRelayed": "submit",
+    "ScoresSubmitted": "score",
+    "AggregateSubmitted": "aggregate",
+}
+
+
+@dataclass(frozen=True)
+class RoundPoint:
+    """``accuracy`` in per cent; gas in units, by kind of call; ``earned`` (in the task so far) and
+    ``wallet`` (token balance when the round ended) in wei, in the order of ``participants``."""
+
+    round: int
+    final: bool
+    accuracy: float | None
+    loss: float | None
+    seconds: float | None
+    gas_submit: int
+    gas_score: int
+    gas_aggregate: int
+    submits: int
+    earned: Sequence[int | None]
+    wallet: Sequence[int | None]
+
+
+@dataclass(frozen=True)
+class Series:
+    seq: int
+    rounds_planned: int
+    member_count: int
+    participants: Sequence[Party]
+    points: Sequence[RoundPoint]
+
+    def as_json(self) -> dict[str, Any]:
+        """For the charts: wei as decimal numbers of FLT (the exact ones are in the CSV)."""
+        points = []
+        for point in self.points:
+            row = asdict(point)
+            for name in ("earned", "wallet"):
+                row[name] = [_flt(wei) for wei in row[name]]
+            points.append(row)
+        return {
+            "seq": self.seq,
+            "rounds_planned": self.rounds_planned,
+            "participants": [{"address": p.address, "name": p.name} for p in self.participants],
+            "points": points,
+        }
+
+    def as_csv(self) -> str:
+        out = io.StringIO()
+        writer = csv.writer(out)
+        names = [csv_text(p.name) for p in self.participants]
+        writer.writerow(
+            [
+                "round",
+                "final",
+                "accuracy_percent",
+                "loss",
+                "seconds",
+                "gas_submit",
+                "gas_score",
+                "gas_aggregate",
+                *(f"earned_flt {name}" for name in names),
+                *(f"wallet_flt {name}" for name in names),
+            ]
+        )
+        for p in self.points:
+            money = ["" if wei is None else exact_amount(wei) for wei in (*p.earned, *p.wallet)]
+            numbers = ["" if v is None else v for v in (p.accuracy, p.loss, p.seconds)]
+            writer.writerow(
+                [
+                    p.round,
+                    int(p.final),
+                    *numbers,
+                    p.gas_submit,
+                    p.gas_score,
+                    p.gas_aggregate,
+                    *money,
+                ]
+            )
+        return out.getvalue()
+
+
+def csv_text(value: str) -> str:
+    """A text cell that a spreadsheet does not run as a formula."""
+    return f"'{value}" if value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
+
+
+def task_series(task: Task, since_round: int = 0) -> Series:
+    """Rounds from ``since_round`` on. Seven queries, whatever the numbers."""
+    members = list(task.members.order_by("index")[:SHOWN_PARTICIPANTS])
+    names = names_of(m.address for m in members)
+    rounds = list(task.round_set.filter(number__gte=since_round))
+    runs = {r.number: r for r in task.round_runs.filter(number__gte=since_round).defer("result")}
+    gas = _gas(task, since_round)
+    earned = _earned(task, members, since_round)
+    wallets = _wallets(task, members, rounds)
+    points = []
+    for round_ in rounds:
+        run = runs.get(round_.number)
+        final = round_.phase == Round.Phase.FINALIZED
+        calls = gas.get(round_.number, {})
+        ppm = round_.accuracy_ppm
+        points.append(
+            RoundPoint(
+                round=round_.number,
+                final=final,
+                accuracy=ppm / 10_000 if ppm is not None else None,
+                loss=run.loss if run and final else None,
+                seconds=run.seconds if run else None,
+                gas_submit=calls.get("submit", (0, 0))[0],
+                gas_score=calls.get("score", (0, 0))[0],
+                gas_aggregate=calls.get("aggregate", (0, 0))[0],
+                submits=calls.get("submit", (0, 0))[1],
+                earned=[earned.get((round_.number, m.pk)) for m in members],
+                wallet=wallets.get(round_.number, [None] * len(members)),
+            )
+        )
+    return Series(
+        seq=task.live_seq,
+        rounds_planned=task.rounds,
+        member_count=task.members.count() if len(members) == SHOWN_PARTICIPANTS else len(members),
+        participants=[names.party(m.address) for m in members],
+        points=points,
+    )
+
+
+def _flt(wei: int | None) -> float | None:
+    return None if wei is None else round(wei / 10**TOKEN_DECIMALS, 6)
+
+
+def _gas(task: Task, since_round: int) -> dict[int, dict[str, tuple[int, int]]]:
+    """Round → kind of call → (gas, transactions)."""
+    rows = (
+        task.events.filter(round_number__gte=since_round, name__in=_CALL_OF_EVENT)
+        .values("round_number", "name")
+        .annotate(gas=Sum("log__transaction__gas_used"), number=Count("pk"))
+    )
+    gas: dict[int, dict[str, tuple[int, int]]] = {}
+    for row in rows.order_by():
+        calls = gas.setdefault(row["round_number"], {})
+        kind = _CALL_OF_EVENT[row["name"]]
+        before = calls.get(kind, (0, 0))
+        calls[kind] = (before[0] + row["gas"], before[1] + row["number"])
+    return gas
+
+
+def _earned(
+    task: Task, members: Sequence[Participant], since_round: int
+) -> dict[tuple[int, int], int]:
+    rows = Reward.objects.filter(
+        round__task=task, round__number__gte=since_round, participant__in=members
+    )
+    return {
+        (number, participant): cumulative
+        for number, participant, cumulative in rows.values_list(
+            "round__number", "participant_id", "cumulative"
+        )
+    }
+
+
+def _wallets(
+    task: Task, members: Sequence[Participant], rounds: Sequence[Round]
+) -> dict[int, list[int | None]]:
+    """Token balances when each finished round ended: today's, minus what came after."""
+    ends = [(r.number, r.finalized_block) for r in rounds if r.finalized_block is not None]
+    if not ends or not members:
+        return {}
+    addresses = [m.address for m in members]
+    balance = dict(
+        TokenBalance.objects.filter(network=task.network_id, address__in=addresses).values_list(
+            "address", "balance"
+        )
+    )
+    later = TokenTransfer.objects.filter(
+        Q(sender__in=addresses) | Q(recipient__in=addresses),
+        network=task.network_id,
+        block_number__gt=ends[0][1],
+    )
+    blocks = [block for _, block in ends]
+    # change[a][i]: what address a gained in transfers after end i and up to end i + 1
+    change = {address: [0] * len(ends) for address in addresses}
+    for sender, recipient, amount, block in later.values_list(
+        "sender", "recipient", "amount", "block_number"
+    ):
+        at = bisect_right(blocks, block - 1) - 1  # the last end before this block
+        if sender in change:
+            change[sender][at] -= amount
+        if recipient in change:
+            change[recipient][at] += amount
+    held = [balance.get(address, 0) for address in addresses]
+    wallets: dict[int, list[int | None]] = {}
+    for at in range(len(ends) - 1, -1, -1):
+        held = [now - change[address][at] for now, address in zip(held, addresses, strict=True)]
+        wallets[ends[at][0]] = [*held]
+    return wallets
