@@ -5,6 +5,7 @@ Knows neither Celery nor TensorFlow; how a model is evaluated is passed in.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -98,20 +99,21 @@ def _score_updates(
     report: Progress,
 ) -> _Findings:
     findings = _Findings()
-    members = {address.lower() for address in job.members}
+    members = {address.lower(): address for address in job.members}
     seen: set[str] = set()
     ordered = sorted(job.updates, key=lambda update: (update.participant.lower(), update.index))
     for number, update in enumerate(ordered):
         report("scoring", number, len(ordered))
-        address = update.participant
+        # One spelling of an address in all results: the members' (usually checksummed).
+        address = members.get(update.participant.lower(), update.participant)
         try:
             _check_sender(update, job, members, seen)
             weights, norm = _open_update(update, reference, config, blobs)
+            metrics = _evaluate_finite(config, weights, evaluate)
         except UpdateRejected as error:
             findings.rejected.append((address, f"{error.reason}: {error.message}"))
             continue
         seen.add(address.lower())
-        metrics = evaluate(config, weights)
         findings.accepted.append(
             Update(
                 address,
@@ -130,7 +132,9 @@ def _score_updates(
     return findings
 
 
-def _check_sender(update: UpdateRef, job: AggregateJob, members: set[str], seen: set[str]) -> None:
+def _check_sender(
+    update: UpdateRef, job: AggregateJob, members: Mapping[str, str], seen: set[str]
+) -> None:
     address = update.participant.lower()
     if address not in members:
         raise UpdateRejected("stranger", f"{update.participant} is not a member of the task")
@@ -162,6 +166,14 @@ def _open_update(
     except BlobCorrupt as error:
         raise UpdateRejected("hash", str(error)) from error
     return check_update(data, reference, config.algorithm.params["norm_bound"])
+
+
+def _evaluate_finite(config: TaskConfig, weights: Weights, evaluate: Evaluate) -> Evaluation:
+    """Finite weights under a generous norm bound can still overflow in a deep model."""
+    metrics = evaluate(config, weights)
+    if not math.isfinite(metrics.loss):
+        raise UpdateRejected("finite", f"its loss on the held-out samples is {metrics.loss}")
+    return metrics
 
 
 def _state(

@@ -1,14 +1,20 @@
 """A round: bad updates are named and left out, the rest is averaged, evaluated and scored."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.training.factories import address, evaluate_logistic, gradient_logistic, logistic_weights
+from tests.training.factories import (
+    Evaluation,
+    address,
+    evaluate_logistic,
+    gradient_logistic,
+    logistic_weights,
+)
 from training import data
 from training.aggregation import Update, weighted_mean
 from training.blobs import BlobStore
@@ -219,6 +225,27 @@ def test_bad_update_is_rejected_by_name_and_the_round_goes_on(
     assert bad.participant not in result.scores
     assert bad.participant not in result.update_metrics
     assert result.model_hash == round_.run(round_.updates[1:]).model_hash
+
+
+def test_update_whose_outputs_overflow_is_rejected(round_: Round) -> None:
+    def evaluate(config: TaskConfig, weights: Mapping[str, Float32]) -> Evaluation:
+        metrics = evaluate_logistic(config, weights)
+        first = np.array_equal(weights["logits/bias"], round_.weights[0]["logits/bias"])
+        return replace(metrics, loss=float("nan")) if first else metrics
+
+    result = aggregate_round(round_.job(round_.updates), round_.blobs, evaluate)
+    assert result.rejected == [(MEMBERS[0], "finite: its loss on the held-out samples is nan")]
+    assert result.accepted == sorted(MEMBERS[1:])
+
+
+def test_addresses_are_spelt_as_the_members_spell_them(round_: Round) -> None:
+    checksummed = "0x52908400098527886E0F7030069857D2E4169EE7"
+    lower = UpdateRef(checksummed.lower(), round_.updates[0].content_hash, 10, 0)
+    job = replace(round_.job([lower]), members=[checksummed])
+    result = aggregate_round(job, round_.blobs, evaluate_logistic)
+    assert result.accepted == [checksummed]
+    assert list(result.scores) == list(result.samples) == [checksummed]
+    assert list(result.update_metrics) == [checksummed]
 
 
 def test_second_update_of_one_participant_does_not_count(round_: Round) -> None:
