@@ -72,6 +72,7 @@ def test_a_whole_round_through_the_tasks(blobs: BlobStore, control: Any) -> None
         plain = json.loads(json.dumps(job.to_dict()))
         result = tasks.train_update(plain, progress="sessions_app.tasks.progress")
         trained.append(TrainResult.from_dict(json.loads(json.dumps(result))))
+    assert [one.samples for one in trained] == initial["samples"]
     reports = control()
     assert {name for name, _ in reports} == {"sessions_app.tasks.progress"}
     first = reports[0][1]
