@@ -104,7 +104,7 @@ interface IFLCoordinator is IFLCoordinatorTypes {
         external;
 
     /// @notice Votes for slashing a member of a Running task; a quorum for the same evidence burns the
-    /// whole stake (sends it to BURN_ADDRESS). Nobody gains by it, so nobody has a reason to do it wrongly.
+    /// whole stake (sends it to limits().burn). Nobody gains by it, so nobody has a reason to do it wrongly.
     /// @dev The member is no longer awaited and counts no more; what was earned stays claimable.
     /// @param evidenceHash keccak256 of the published evidence, not zero.
     function slash(uint256 taskId, address participant, bytes32 evidenceHash) external;
@@ -123,7 +123,7 @@ interface IFLCoordinator is IFLCoordinatorTypes {
     /// failed when it was cancelled.
     function returnPool(uint256 taskId) external;
 
-    /// @notice CLAIM_PERIOD after the end of a task, sends what nobody claimed to the operator.
+    /// @notice `limits().claimPeriod` after the end of a task, sends what nobody claimed to the operator.
     function sweep(uint256 taskId) external;
 
     // --------------------------------------------------------------------- admin
@@ -172,6 +172,9 @@ interface IFLCoordinator is IFLCoordinatorTypes {
 
     /// @notice The ERC-20 token of all pools, stakes and rewards.
     function token() external view returns (address);
+
+    /// @notice The bounds that hold for every task.
+    function limits() external view returns (Limits memory);
 
     /// @notice EIP-712 domain separator (name "FLCoordinator", version "1").
     function domainSeparator() external view returns (bytes32);

@@ -94,6 +94,14 @@ interface IFLCoordinatorTypes {
         uint16 voted; // bit i: evaluator i has voted
     }
 
+    struct Limits {
+        uint16 participants; // most members of a task: 1000
+        uint8 evaluators; // most evaluators of a task: 16
+        uint32 duration; // longest phase: 365 days
+        uint256 claimPeriod; // seconds after the end of a task until sweep: 365 days
+        address burn; // where slashed stakes go
+    }
+
     event TaskCreated(
         uint256 indexed taskId, address indexed operator, bytes32 indexed configHash, TaskParams params
     );
@@ -145,7 +153,7 @@ interface IFLCoordinatorTypes {
     event RewardClaimed(
         uint256 indexed taskId, address indexed participant, uint96 amount, uint96 cumulativeAmount
     );
-    /// @notice Rewards that nobody claimed within CLAIM_PERIOD went to the operator.
+    /// @notice Rewards that nobody claimed within the claim period went to the operator.
     event RewardsSwept(uint256 indexed taskId, address indexed operator, uint96 amount);
 
     error OutOfRange(string name, uint256 value, uint256 minimum, uint256 maximum);

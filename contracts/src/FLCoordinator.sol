@@ -49,14 +49,14 @@ contract FLCoordinator is Ownable2Step, Pausable, FLRounds {
             staked: 0,
             scored: 0,
             voted: 0,
-            deadline: uint40(block.timestamp + params.joinSeconds)
+            deadline: uint40(block.timestamp + params.joinSeconds),
+            aggregateSeconds: params.aggregateSeconds
         }));
-        (t.pool, t.stake, t.perRound) = (params.pool, params.stake, params.pool / params.rounds);
-        t.operator = msg.sender;
-        (t.updateSeconds, t.scoreSeconds, t.aggregateSeconds) =
-            (params.updateSeconds, params.scoreSeconds, params.aggregateSeconds);
-        (t.modelHash, t.configHash) = (params.modelHash, params.configHash);
-        for (uint256 i = 0; i < params.evaluators.length; ++i) {
+        (t.pool, t.updateSeconds, t.scoreSeconds) = (params.pool, params.updateSeconds, params.scoreSeconds);
+        (t.perRound, t.firstEvaluator) = (params.pool / params.rounds, params.evaluators[0]);
+        (t.operator, t.stake) = (msg.sender, params.stake);
+        (t.modelHash, t.rewardRoot, t.configHash) = (params.modelHash, NO_ROOT, params.configHash);
+        for (uint256 i = 1; i < params.evaluators.length; ++i) {
             _evaluators[taskId][i] = params.evaluators[i];
         }
         emit TaskCreated(taskId, msg.sender, params.configHash, params);
@@ -232,7 +232,7 @@ contract FLCoordinator is Ownable2Step, Pausable, FLRounds {
         Core memory c = _load(t);
         _requirePhase(taskId, c, TaskPhase.Running);
         if (evidenceHash == 0) revert ZeroHash("evidenceHash");
-        uint256 bit = _evaluatorBit(taskId, c);
+        uint256 bit = _evaluatorBit(taskId, t, c);
         Member storage m = _members[taskId][participant];
         MemberStatus status = m.status;
         if (!_holdsStake(status)) revert NotMember(taskId, participant);

@@ -40,12 +40,14 @@ abstract contract FLRounds is FLState, ReentrancyGuardTransient {
         external
     {
         uint256 n = updates.length / UPDATE_BYTES;
-        if (n == 0 || updates.length != n * UPDATE_BYTES || signatures.length != n * SIGNATURE_BYTES) {
-            revert BatchLength(updates.length, signatures.length);
+        unchecked {
+            if (n == 0 || updates.length != n * UPDATE_BYTES || signatures.length != n * SIGNATURE_BYTES) {
+                revert BatchLength(updates.length, signatures.length);
+            }
         }
-        bytes32[12] memory workspace = SignedUpdates.prepare(_domainSeparatorV4(), taskId, round);
+        uint256 workspace = SignedUpdates.prepare(_domainSeparatorV4(), taskId, round);
         uint256 members = _slotOf(_members[taskId]);
-        bytes memory accepted = new bytes(updates.length);
+        bytes memory accepted = _buffer(updates.length);
         uint256 length = 0;
         // The lane being filled, and its first index: written when the batch moves on, and at the end.
         uint256 lane = 0;
@@ -112,7 +114,17 @@ abstract contract FLRounds is FLState, ReentrancyGuardTransient {
         assembly ("memory-safe") {
             calldatacopy(add(add(buffer, 32), length), from, sub(to, from))
         }
-        return length + to - from;
+        unchecked {
+            return length + to - from;
+        }
+    }
+
+    /// @dev Like new bytes(length), without clearing what will be overwritten anyway.
+    function _buffer(uint256 length) private pure returns (bytes memory buffer) {
+        assembly ("memory-safe") {
+            buffer := mload(0x40)
+            mstore(0x40, add(buffer, and(add(length, 63), not(31))))
+        }
     }
 
     function _offsets(bytes calldata updates, bytes calldata signatures)
@@ -138,7 +150,7 @@ abstract contract FLRounds is FLState, ReentrancyGuardTransient {
     function submitScores(uint256 taskId, uint16 round, bytes calldata scores) external {
         Task storage t = _tasks[taskId];
         Core memory c = _load(t);
-        uint256 bit = _enter(taskId, round, c);
+        uint256 bit = _enter(taskId, round, t, c);
         if (c.roundPhase == RoundPhase.Updates) _openScoring(taskId, t, c);
         if (c.roundPhase != RoundPhase.Scoring) {
             revert WrongRoundPhase(taskId, RoundPhase.Scoring, c.roundPhase);
@@ -149,7 +161,7 @@ abstract contract FLRounds is FLState, ReentrancyGuardTransient {
         if (scores.length != expected) revert ScoresLength(scores.length, expected);
         c.scored |= uint16(bit);
         emit ScoresSubmitted(taskId, round, msg.sender, scores);
-        if (_scoresComplete(c)) _openAggregating(taskId, t, c);
+        if (_scoresComplete(c)) _openAggregating(taskId, c);
         _save(t, c);
     }
 
@@ -160,8 +172,8 @@ abstract contract FLRounds is FLState, ReentrancyGuardTransient {
     {
         Task storage t = _tasks[taskId];
         Core memory c = _load(t);
-        uint256 bit = _enter(taskId, round, c);
-        if (c.roundPhase == RoundPhase.Scoring && _scoresComplete(c)) _openAggregating(taskId, t, c);
+        uint256 bit = _enter(taskId, round, t, c);
+        if (c.roundPhase == RoundPhase.Scoring && _scoresComplete(c)) _openAggregating(taskId, c);
         if (c.roundPhase != RoundPhase.Aggregating) {
             revert WrongRoundPhase(taskId, RoundPhase.Aggregating, c.roundPhase);
         }
@@ -239,9 +251,9 @@ abstract contract FLRounds is FLState, ReentrancyGuardTransient {
         emit ScoringOpened(taskId, c.round, uint16(updates), c.deadline);
     }
 
-    function _openAggregating(uint256 taskId, Task storage t, Core memory c) private {
+    function _openAggregating(uint256 taskId, Core memory c) private {
         c.roundPhase = RoundPhase.Aggregating;
-        c.deadline = uint40(block.timestamp + t.aggregateSeconds);
+        c.deadline = uint40(block.timestamp + c.aggregateSeconds);
         emit AggregatingOpened(taskId, c.round, c.deadline);
     }
 
@@ -269,10 +281,10 @@ abstract contract FLRounds is FLState, ReentrancyGuardTransient {
     // -------------------------------------------------------------------- checks
 
     /// @dev What scores and votes have in common; returns the caller's evaluator bit.
-    function _enter(uint256 taskId, uint16 round, Core memory c) private view returns (uint256) {
+    function _enter(uint256 taskId, uint16 round, Task storage t, Core memory c) private view returns (uint256) {
         _requirePhase(taskId, c, TaskPhase.Running);
         if (round != c.round) revert WrongRound(taskId, c.round, round);
-        return _evaluatorBit(taskId, c);
+        return _evaluatorBit(taskId, t, c);
     }
 
     /// @dev Everybody has scored, or time is up and a quorum has.
@@ -281,8 +293,9 @@ abstract contract FLRounds is FLState, ReentrancyGuardTransient {
         return scored == c.evaluators || (block.timestamp > c.deadline && scored >= c.quorum);
     }
 
-    function _evaluatorBit(uint256 taskId, Core memory c) internal view returns (uint256) {
-        for (uint256 i = 0; i < c.evaluators; ++i) {
+    function _evaluatorBit(uint256 taskId, Task storage t, Core memory c) internal view returns (uint256) {
+        if (t.firstEvaluator == msg.sender) return 1;
+        for (uint256 i = 1; i < c.evaluators; ++i) {
             if (_evaluators[taskId][i] == msg.sender) return 1 << i;
         }
         revert NotEvaluator(taskId, msg.sender);

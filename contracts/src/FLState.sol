@@ -12,13 +12,16 @@ import {SignedUpdates} from "./SignedUpdates.sol";
 abstract contract FLState is IFLCoordinator, EIP712 {
     using SafeERC20 for IERC20;
 
-    uint16 public constant MAX_PARTICIPANTS = 1000; // five lanes: what opening a round may rewrite
-    uint8 public constant MAX_EVALUATORS = 16; // the width of the scored and voted bitmaps
-    uint32 public constant MAX_SECONDS = 365 days; // no deadline may lock money for longer
-    uint32 public constant MAX_ACCURACY_PPM = 1_000_000;
-    uint256 public constant CLAIM_PERIOD = 365 days;
-    address public constant BURN_ADDRESS = 0x000000000000000000000000000000000000dEaD;
-    bytes32 public constant UPDATE_TYPEHASH = SignedUpdates.TYPEHASH;
+    // Not public: each external function makes the ones dispatched after it 22 gas dearer. See limits().
+    uint16 internal constant MAX_PARTICIPANTS = 1000; // five lanes: what opening a round may rewrite
+    uint8 internal constant MAX_EVALUATORS = 16; // the width of the scored and voted bitmaps
+    uint32 internal constant MAX_SECONDS = 365 days; // no deadline may lock money for longer
+    uint32 internal constant MAX_ACCURACY_PPM = 1_000_000;
+    uint256 internal constant CLAIM_PERIOD = 365 days;
+    /// @dev No hash has this value, so nothing can be claimed against it; not zero, so that the first
+    /// round costs no more than the others.
+    bytes32 internal constant NO_ROOT = bytes32(uint256(1));
+    address internal constant BURN_ADDRESS = 0x000000000000000000000000000000000000dEaD;
 
     /// @dev The part of a task that changes as it goes: one slot, unpacked by _load, packed by _save.
     struct Core {
@@ -39,21 +42,23 @@ abstract contract FLState is IFLCoordinator, EIP712 {
         uint16 scored; // bit per evaluator, this round
         uint16 voted; // bit per evaluator, this round
         uint40 deadline; // of the phase; once ended: when
+        uint32 aggregateSeconds;
     }
 
+    /// @dev Six slots, laid out by what is used together: finalising a round touches four of them.
     struct Task {
         uint256 core; // a packed Core
         // Balance of the coordinator = sum over tasks of pool + unclaimed + stake * core.staked.
         uint96 pool; // not yet credited to a round
         uint96 unclaimed; // credited, not yet paid
-        uint96 stake;
-        uint96 perRound; // what each round but the last pays; <= pool / rounds left
-        address operator;
         uint32 updateSeconds;
         uint32 scoreSeconds;
-        uint32 aggregateSeconds;
+        uint96 perRound; // what each round but the last pays; <= pool / rounds left
+        address firstEvaluator; // the others are in _evaluators
+        address operator;
+        uint96 stake;
         bytes32 modelHash;
-        bytes32 rewardRoot;
+        bytes32 rewardRoot; // NO_ROOT until a round is finalised
         bytes32 configHash;
     }
 
@@ -88,7 +93,7 @@ abstract contract FLState is IFLCoordinator, EIP712 {
             operator: t.operator,
             configHash: t.configHash,
             modelHash: t.modelHash,
-            rewardRoot: t.rewardRoot,
+            rewardRoot: t.rewardRoot == NO_ROOT ? bytes32(0) : t.rewardRoot,
             pool: t.pool,
             unclaimed: t.unclaimed,
             stake: t.stake,
@@ -104,7 +109,7 @@ abstract contract FLState is IFLCoordinator, EIP712 {
             deadline: c.deadline,
             updateSeconds: t.updateSeconds,
             scoreSeconds: t.scoreSeconds,
-            aggregateSeconds: t.aggregateSeconds
+            aggregateSeconds: c.aggregateSeconds
         });
     }
 
@@ -127,7 +132,7 @@ abstract contract FLState is IFLCoordinator, EIP712 {
     function evaluators(uint256 taskId) external view returns (address[] memory list) {
         list = new address[](_load(_tasks[taskId]).evaluators);
         for (uint256 i = 0; i < list.length; ++i) {
-            list[i] = _evaluators[taskId][i];
+            list[i] = i == 0 ? _tasks[taskId].firstEvaluator : _evaluators[taskId][i];
         }
     }
 
@@ -184,6 +189,11 @@ abstract contract FLState is IFLCoordinator, EIP712 {
     }
 
     /// @inheritdoc IFLCoordinator
+    function limits() external pure returns (Limits memory) {
+        return Limits(MAX_PARTICIPANTS, MAX_EVALUATORS, MAX_SECONDS, CLAIM_PERIOD, BURN_ADDRESS);
+    }
+
+    /// @inheritdoc IFLCoordinator
     function domainSeparator() external view returns (bytes32) {
         return _domainSeparatorV4();
     }
@@ -194,7 +204,7 @@ abstract contract FLState is IFLCoordinator, EIP712 {
         view
         returns (bytes32)
     {
-        return _hashTypedDataV4(keccak256(abi.encode(UPDATE_TYPEHASH, taskId, round, updateHash, samples)));
+        return _hashTypedDataV4(keccak256(abi.encode(SignedUpdates.TYPEHASH, taskId, round, updateHash, samples)));
     }
 
     // ------------------------------------------------------------------ internal
@@ -219,6 +229,7 @@ abstract contract FLState is IFLCoordinator, EIP712 {
         c.scored = uint16(word >> 152);
         c.voted = uint16(word >> 168);
         c.deadline = uint40(word >> 184);
+        c.aggregateSeconds = uint32(word >> 224);
     }
 
     /// @dev One SSTORE.
@@ -231,6 +242,7 @@ abstract contract FLState is IFLCoordinator, EIP712 {
         word |= (uint256(c.minParticipants) << 72) | (uint256(c.maxParticipants) << 88);
         word |= (uint256(c.members) << 104) | (uint256(c.active) << 120) | (uint256(c.staked) << 136);
         word |= (uint256(c.scored) << 152) | (uint256(c.voted) << 168) | (uint256(c.deadline) << 184);
+        word |= uint256(c.aggregateSeconds) << 224;
         t.core = word;
     }
 
@@ -245,7 +257,7 @@ abstract contract FLState is IFLCoordinator, EIP712 {
         }
         if (c.roundPhase == RoundPhase.Scoring) {
             if (Lanes.popcount(c.scored) < c.quorum) return time > c.deadline;
-            return time > uint256(c.deadline) + t.aggregateSeconds;
+            return time > uint256(c.deadline) + c.aggregateSeconds;
         }
         return time > c.deadline || Lanes.popcount(c.voted) == c.evaluators;
     }

@@ -10,9 +10,14 @@ library SignedUpdates {
 
     /// @dev A workspace is twelve words: 0x000 the five words of the struct's encoding; 0x0a0 "\x19\x01", domain separator and
     /// struct hash (66 bytes); 0x100 the four words ecrecover takes.
-    function prepare(bytes32 domain, uint256 taskId, uint16 round) internal pure returns (bytes32[12] memory words) {
-        (words[0], words[1], words[2]) = (TYPEHASH, bytes32(taskId), bytes32(uint256(round)));
+    function prepare(bytes32 domain, uint256 taskId, uint16 round) internal pure returns (uint256 words) {
+        bytes32 typehash = TYPEHASH;
         assembly ("memory-safe") {
+            words := mload(0x40)
+            mstore(0x40, add(words, 0x180))
+            mstore(words, typehash)
+            mstore(add(words, 0x20), taskId)
+            mstore(add(words, 0x40), round)
             mstore(add(words, 0xa0), shl(240, 0x1901))
             mstore(add(words, 0xa2), domain)
         }
@@ -21,12 +26,13 @@ library SignedUpdates {
     /// @dev Recovers the signer and reads what `table`, a mapping from addresses to one-slot values, holds
     /// for it. A signature that is none gives the null address. A signature has two valid forms (s and
     /// n - s); that is harmless here, an update counts once however it is signed.
+    /// @param words The memory address of a workspace from prepare.
     /// @param update Calldata offset of uint16 index, bytes32 updateHash, uint32 samples.
     /// @param signature Calldata offset of the ERC-2098 form: r, then yParity (1 bit) and s (255 bits).
     /// @return account The signer.
     /// @return word The value of the signer in the table.
     /// @return samples The samples declared in the update.
-    function signer(bytes32[12] memory words, uint256 update, uint256 signature, uint256 table)
+    function signer(uint256 words, uint256 update, uint256 signature, uint256 table)
         internal
         view
         returns (uint256 account, uint256 word, uint256 samples)
