@@ -59,9 +59,6 @@ def initialise_model(config: Mapping[str, Any]) -> dict[str, Any]:
         "parameters": sum(tensor.size for tensor in weights.values()),
         "bytes": len(encoded),
         "samples": [len(data.share(spec, slot)) for slot in range(spec.participants)],
-        "samples": [
-            len(share) for share in data.partition(spec.dataset, spec.participants, spec.seed)
-        ],
         "accuracy": metrics.accuracy,
         "loss": metrics.loss,
     }
