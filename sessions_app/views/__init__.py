@@ -1,0 +1,1 @@
+"""Thin views: read with a selector or write with a service, then render."""
