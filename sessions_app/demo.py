@@ -16,7 +16,8 @@ from sessions_app.services import FLT
 from training.specs import TaskConfig
 
 # Indices of the development mnemonic; hosted participants start at services.FIRST_SEAT_INDEX.
-TREASURY, OPERATOR, EVALUATOR = 0, 1, 2
+TREASURY, OPERATOR = 0, 1
+EVALUATORS = (2, 3, 4)
 OPERATOR_TOKENS = 1_000_000 * FLT
 PARTICIPANT_TOKENS = 1_000 * FLT
 DEMO_PARTICIPANTS = 5
@@ -47,7 +48,8 @@ def seed() -> tuple[Login, ...]:
     """
     treasury = account_derive(label="Treasury", kind="deployer", index=TREASURY)
     operator = account_derive(label="Mara", kind="operator", index=OPERATOR)
-    account_derive(label="Evaluator 1", kind="evaluator", index=EVALUATOR)
+    for number, index in enumerate(EVALUATORS, start=1):
+        account_derive(label=f"Evaluator {number}", kind="evaluator", index=index)
     seats = [services.seat_account(slot) for slot in range(DEMO_PARTICIPANTS)]
     accounts = {"operator": operator, "participant": seats[0], "admin": None}
     names = {"operator": "Mara", "participant": "Eastfield", "admin": "Ada"}

@@ -115,7 +115,9 @@ class Fold:
 
         Its launch is over at this moment, so the two columns that tell of it change here.
         """
-        task = Task.objects.filter(config_hash=config_hash, onchain_id=None).first()
+        taken = [known.pk for known in self._tasks.values()]  # not all flushed yet
+        drafts = Task.objects.filter(config_hash=config_hash, onchain_id=None)
+        task = drafts.exclude(pk__in=taken).first()
         if task is None:
             task = Task(title=f"Task {onchain_id}", config_hash=config_hash)
             if Task.objects.filter(config_hash=config_hash).exists():

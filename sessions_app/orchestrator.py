@@ -215,5 +215,8 @@ def task_terms(task: Task) -> dict[str, object]:
         "updateSeconds": task.update_seconds,
         "scoreSeconds": task.score_seconds,
         "aggregateSeconds": task.aggregate_seconds,
-        "evaluators": [a.address for a in task.evaluator_accounts.order_by("pk")],
+        "evaluators": [
+            *task.evaluator_accounts.order_by("pk").values_list("address", flat=True),
+            *task.outside_evaluators,
+        ],
     }

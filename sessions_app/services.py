@@ -59,6 +59,7 @@ def task_create(
     pool: int,
     stake: int = 0,
     evaluators: Iterable[Account] = (),
+    outside_evaluators: Iterable[str] = (),
     update_seconds: int = 600,
     score_seconds: int = 600,
     aggregate_seconds: int = 600,
@@ -66,7 +67,9 @@ def task_create(
 ) -> Task:
     """Save a task as a draft: nothing is sent and nothing is spent.
 
-    `pool` and `stake` (per participant) in wei. Raises NotAllowed and InvalidTask.
+    `pool` and `stake` (per participant) in wei. `evaluators` are scored for here, those in
+    `outside_evaluators` (addresses) score by themselves; more than half of all must agree.
+    Raises NotAllowed and InvalidTask.
     """
     _require_operator(owner)
     title = title.strip()
@@ -88,7 +91,9 @@ def task_create(
     )
     _set_config(task, config)
     chosen = list(evaluators) or default_evaluators()
-    task.quorum = len(chosen) // 2 + 1  # the contract asks for more than half
+    task.outside_evaluators = list(outside_evaluators)
+    # The contract asks for more than half.
+    task.quorum = (len(chosen) + len(task.outside_evaluators)) // 2 + 1
     with transaction.atomic():
         task.save()
         task.evaluator_accounts.set(chosen)
@@ -131,7 +136,8 @@ def task_clone(*, task: Task, by: User) -> Task:
         config=TaskConfig.from_dict(task.config),
         pool=task.pool,
         stake=task.stake,
-        evaluators=task.evaluator_accounts.all(),
+        evaluators=task.evaluator_accounts.order_by("pk"),
+        outside_evaluators=task.outside_evaluators,
         update_seconds=task.update_seconds,
         score_seconds=task.score_seconds,
         aggregate_seconds=task.aggregate_seconds,
@@ -256,13 +262,14 @@ def token_balance(address: str) -> int:
     return row.balance if row is not None else 0
 
 
-def default_evaluators() -> list[Account]:
-    """The hosted evaluator that scores when a task names none."""
-    evaluators = list(Account.objects.filter(kind="evaluator").order_by("pk")[:1])
-    if not evaluators:
+def default_evaluators(count: int = 1) -> list[Account]:
+    """The hosted evaluators that score when a task names none."""
+    evaluators = list(Account.objects.filter(kind="evaluator").order_by("pk")[:count])
+    if len(evaluators) < count:
         raise InvalidTask(
-            "No evaluator account exists, so nobody could score the updates. Run "
-            "manage.py seed_demo on a development chain, or add an evaluator."
+            f"{count} evaluators are needed to score the updates, {len(evaluators)} exist. Run "
+            "manage.py seed_demo on a development chain, or add evaluators.",
+            field="evaluators",
         )
     return evaluators
 

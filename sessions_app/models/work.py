@@ -53,6 +53,8 @@ class Task(models.Model):
     evaluator_accounts: models.ManyToManyField[Account, models.Model] = models.ManyToManyField(
         Account, blank=True, related_name="evaluated_tasks"
     )
+    # Evaluators who score from machines and keys of their own; addresses.
+    outside_evaluators = models.JSONField(default=list, blank=True)
     config = models.JSONField(null=True, blank=True)  # training.specs.TaskConfig.to_dict()
     config_hash = HashField(unique=True)
     pool = WeiField(default=0)

@@ -53,6 +53,14 @@ class Command(BaseCommand):
         parser.add_argument("--seed", type=int, default=default.seed)
         parser.add_argument("--pool", type=float, default=1_000.0, help="FLT (default 1000)")
         parser.add_argument("--stake", type=float, default=10.0, help="FLT each (default 10)")
+        parser.add_argument("--evaluators", type=int, default=1, help="hosted ones (default 1)")
+        parser.add_argument(
+            "--outside-evaluator",
+            action="append",
+            default=[],
+            metavar="ADDRESS",
+            help="one who scores from their own machine; may be repeated",
+        )
         parser.add_argument("--wait", action="store_true", help="until it has ended and is paid")
         parser.add_argument("--seconds", type=float, default=600.0, help="longest wait")
         parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -110,6 +118,8 @@ class Command(BaseCommand):
             config=config,
             pool=pool,
             stake=int(options["stake"] * services.FLT),
+            evaluators=services.default_evaluators(options["evaluators"]),
+            outside_evaluators=options["outside_evaluator"],
         )
         return services.task_launch(task=task, by=owner)
 
