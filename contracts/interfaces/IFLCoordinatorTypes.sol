@@ -88,7 +88,7 @@ interface IFLCoordinatorTypes {
         uint16 round;
         RoundPhase phase;
         uint40 deadline; // of the phase
-        uint16 updates; // of members that are still active; frozen when Scoring opens
+        uint16 updates; // of members that are still active
         uint16 awaited; // active members that have not submitted, while updates are taken
         uint16 scored; // bit i: evaluator i has published scores
         uint16 voted; // bit i: evaluator i has voted

@@ -177,7 +177,42 @@ abstract contract Base is IFLCoordinatorTypes {
         }
     }
 
+    /// @dev Splits a list of tasks' worth of cumulative rewards equally and claims one share.
+    function _claim(uint256 taskId, uint256 n, uint256 cumulative, uint256 i) internal {
+        bytes32[] memory leaves = _leaves(taskId, n, cumulative);
+        flc.claim(taskId, _participant(i), uint96(cumulative / n), Merkle.proof(leaves, i));
+    }
+
+    function _params(uint16 rounds, uint16 participants, uint256 evaluators, uint96 pool)
+        internal
+        pure
+        returns (TaskParams memory p)
+    {
+        p = _params(rounds, participants, evaluators);
+        p.pool = pool;
+    }
+
+    function _phase(uint256 taskId) internal view returns (TaskPhase) {
+        return flc.task(taskId).phase;
+    }
+
+    function _roundPhase(uint256 taskId) internal view returns (RoundPhase) {
+        return flc.roundState(taskId).phase;
+    }
+
     // --------------------------------------------------------------- assertions
+
+    function _is(TaskPhase actual, TaskPhase expected) internal pure {
+        _eq(uint256(actual), uint256(expected), "task phase");
+    }
+
+    function _is(RoundPhase actual, RoundPhase expected) internal pure {
+        _eq(uint256(actual), uint256(expected), "round phase");
+    }
+
+    function _is(MemberStatus actual, MemberStatus expected) internal pure {
+        _eq(uint256(actual), uint256(expected), "member status");
+    }
 
     function _eq(uint256 actual, uint256 expected, string memory what) internal pure {
         require(
