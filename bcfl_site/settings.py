@@ -62,6 +62,7 @@ INSTALLED_APPS = [
     "crispy_bootstrap5",
     "chain",
     "sessions_app",
+    "bcfl_site",  # its commands: run_task
 ]
 
 MIDDLEWARE = [
@@ -206,6 +207,10 @@ CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 # A child that imports TensorFlow needs about 10 s before it reports ready; Celery allows 4.
 CELERY_WORKER_PROC_ALIVE_TIMEOUT = 180
+# A training worker that is silent for so long loses its job to another.
+TRAINING_LEASE_SECONDS = env.number("TRAINING_LEASE_SECONDS", 30.0)
+CELERY_WORKER_CONCURRENCY = env.integer("TRAINING_PROCESSES", os.cpu_count() or 1)
+CELERY_WORKER_REDIRECT_STDOUTS = False
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_SEND_TASK_EVENTS = False
 CELERY_TASK_DEFAULT_QUEUE = "control"

@@ -9,7 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import NoReturn, Self
 
 from .errors import DiskFull, NotReady, PortBusy
 
@@ -120,6 +120,7 @@ class ManagedProcess:
 
     def start(self) -> Self:
         """Start the program and wait until it answers. Raises NotReady with the log's last line."""
+        self.prepare()
         self.log_path.parent.mkdir(parents=True, exist_ok=True)
         with self.log_path.open("ab") as log:
             self._child = subprocess.Popen(
@@ -141,6 +142,22 @@ class ManagedProcess:
             self.stop()
             raise
         return self
+
+    def prepare(self) -> None:
+        """What must be on disk before the program starts."""
+
+    def answers(self) -> bool:
+        """Whether the service answers now."""
+        try:
+            return self._answers()
+        except OSError:
+            return False
+
+    def become(self) -> NoReturn:
+        """Replace this process by the program. Raises BinaryMissing."""
+        self.prepare()
+        command = [str(part) for part in self._command()]
+        os.execve(command[0], command, dict(self._environment()))
 
     def stop(self) -> None:
         """End the child and all of its group. Does nothing when it is already gone."""

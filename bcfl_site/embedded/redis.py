@@ -25,9 +25,10 @@ class Redis(ManagedProcess):
     def url(self) -> str:
         return f"unix://{self.socket_path}"
 
+    def prepare(self) -> None:
+        self.socket_path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+
     def _command(self) -> Sequence[str | Path]:
-        folder = self.socket_path.parent
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         return [
             redis_binary(),
             "--port",
@@ -41,7 +42,7 @@ class Redis(ManagedProcess):
             "--appendonly",
             "no",
             "--dir",
-            folder,
+            self.socket_path.parent,
             "--loglevel",
             "warning",
         ]
