@@ -21,9 +21,7 @@ abstract contract FLRounds is FLState, ReentrancyGuardTransient {
     function submitUpdate(uint256 taskId, uint16 round, bytes32 updateHash, uint32 samples) external {
         uint256 word = _memberWord(_members[taskId][msg.sender]);
         if (_statusOf(word) != uint256(MemberStatus.Active)) revert NotMember(taskId, msg.sender);
-        if (samples == 0 || samples > _samplesCapOf(word)) {
-            revert SamplesOutOfRange(msg.sender, samples, _samplesCapOf(word));
-        }
+        _checkUpdate(msg.sender, word, updateHash, samples);
         uint256 index = _indexOf(word);
         mapping(uint256 => uint256) storage lanes = _lanes[taskId];
         uint256 laneIndex = index / Lanes.WIDTH;
@@ -80,8 +78,9 @@ abstract contract FLRounds is FLState, ReentrancyGuardTransient {
                 uint256 wrong;
                 assembly ("memory-safe") {
                     // Status and index must match (the null address of a bad signature is no member,
-                    // its status is None) and samples be 1 .. cap (0 - 1 wraps).
+                    // its status is None), the hash not be zero, samples be 1 .. cap (0 - 1 wraps).
                     wrong := xor(and(word, 0xffffff), or(shl(8, index), 1))
+                    wrong := or(wrong, iszero(calldataload(add(update, 2))))
                     wrong := or(wrong, iszero(lt(sub(samples, 1), and(shr(24, word), 0xffffffff))))
                 }
                 if (wrong != 0) {
@@ -90,7 +89,7 @@ abstract contract FLRounds is FLState, ReentrancyGuardTransient {
                             n - (end - update) / UPDATE_BYTES, uint16(index), address(uint160(signer))
                         );
                     }
-                    revert SamplesOutOfRange(address(uint160(signer)), uint32(samples), _samplesCapOf(word));
+                    _checkUpdate(address(uint160(signer)), word, _wordAt(update + 2), uint32(samples));
                 }
             }
         }
@@ -101,6 +100,18 @@ abstract contract FLRounds is FLState, ReentrancyGuardTransient {
             mstore(accepted, length)
         }
         emit UpdatesRelayed(taskId, round, accepted);
+    }
+
+    function _checkUpdate(address participant, uint256 word, bytes32 updateHash, uint32 samples) private pure {
+        if (updateHash == 0) revert ZeroHash("updateHash");
+        uint32 cap = _samplesCapOf(word);
+        if (samples == 0 || samples > cap) revert SamplesOutOfRange(participant, samples, cap);
+    }
+
+    function _wordAt(uint256 offset) private pure returns (bytes32 word) {
+        assembly ("memory-safe") {
+            word := calldataload(offset)
+        }
     }
 
     function _slotOf(mapping(address => Member) storage table) private pure returns (uint256 slot) {
