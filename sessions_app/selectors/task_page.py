@@ -111,6 +111,13 @@ class RoundRow:
     tx_hash: str
     rewards_match: bool | None
 
+    @property
+    def seconds_work(self) -> float | None:
+        """Scoring and aggregating: what the evaluator computes."""
+        if self.seconds_score is None and self.seconds_aggregate is None:
+            return None
+        return (self.seconds_score or 0.0) + (self.seconds_aggregate or 0.0)
+
 
 @dataclass(frozen=True)
 class TaskPage:

@@ -34,6 +34,21 @@ def flt(wei: int | None, digits: int = 2) -> str:
 
 
 @register.filter
+def share(value: float | None, digits: int = 1) -> str:
+    """A share 0 to 1 as a percentage without the sign."""
+    return formats.percent(None if value is None else round(value * 1_000_000), digits)
+
+
+@register.filter
+def signed_percent(ppm: int | None) -> str:
+    """A change in ppm as percentage points with its sign: ``+0.8``."""
+    if ppm is None:
+        return "–"
+    text = formats.percent(abs(ppm))
+    return f"{'−' if ppm < 0 else '+'}{text}" if float(text) else "±0.0"
+
+
+@register.filter
 def scaled(value: int | None) -> formats.Scaled:
     return formats.scaled(value)
 

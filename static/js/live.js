@@ -1,0 +1,104 @@
+// The page's one socket. It reconnects by itself after any close, and the badge tells the truth:
+// live, reconnecting, or stale since the moment something was last heard.
+const SILENT_AFTER = 1800; // ms without a beat (the server beats every second)
+const FIRST_WAIT = 250; // ms
+const LONGEST_WAIT = 3000; // ms
+const SIGN_IN_AGAIN = 4401;
+const GONE = 4404;
+
+const WORDS = { live: "Live", backfill: "Catching up", starting: "Starting" };
+const number = new Intl.NumberFormat("en");
+
+let badge;
+let chain = { block: -1, head: -1, state: "starting", label: "" };
+let heardAt = Date.now();
+
+function clockTime(ms) {
+  return new Date(ms).toLocaleTimeString("en-GB");
+}
+
+function show(state) {
+  if (!badge) return;
+  const text = badge.querySelector(".text");
+  let words;
+  if (state === "live") {
+    const trouble = !(chain.state in WORDS);
+    badge.dataset.state = trouble ? "trouble" : "live";
+    const what = WORDS[chain.state] || chain.label || chain.state;
+    words = chain.block >= 0 ? `${what} · block ${number.format(chain.block)}` : what;
+  } else {
+    badge.dataset.state = state;
+    words = state === "stale" ? `Stale since ${clockTime(heardAt)}` : "Reconnecting";
+  }
+  if (text.textContent !== words) text.textContent = words;
+  badge.title = chain.message || "";
+}
+
+export function connect(path) {
+  badge = document.getElementById("live-badge");
+  if (badge) chain = { ...chain, block: Number(badge.dataset.block), label: badge.dataset.label };
+  const url = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}${path}`;
+  let wait = FIRST_WAIT;
+  let socket = null;
+  let live = false;
+  let retry = 0;
+
+  function lost() {
+    live = false;
+    show("stale");
+  }
+
+  function open() {
+    clearTimeout(retry);
+    const mine = new WebSocket(url);
+    socket = mine;
+    mine.onmessage = (event) => {
+      if (mine !== socket) return;
+      heardAt = Date.now();
+      live = true;
+      wait = FIRST_WAIT;
+      const message = JSON.parse(event.data);
+      const before = chain.block;
+      for (const key of ["block", "head", "state", "label", "message"]) {
+        if (message[key] !== undefined) chain[key] = message[key];
+      }
+      show("live");
+      document.dispatchEvent(new CustomEvent("live:message", { detail: message }));
+      if (message.type === "hello" || chain.block !== before) {
+        document.dispatchEvent(new CustomEvent("live:chain", { detail: { ...chain } }));
+      }
+    };
+    mine.onclose = (event) => {
+      if (mine !== socket) return;
+      if (event.code === SIGN_IN_AGAIN || event.code === GONE) {
+        location.reload(); // the server then shows the sign-in page, or that the task is gone
+        return;
+      }
+      lost();
+      again();
+    };
+  }
+
+  function again() {
+    socket = null;
+    clearTimeout(retry);
+    retry = setTimeout(open, wait * (0.75 + Math.random() / 2));
+    wait = Math.min(wait * 2, LONGEST_WAIT);
+  }
+
+  setInterval(() => {
+    if (Date.now() - heardAt > SILENT_AFTER && live) {
+      lost();
+      // The connection looks open but nobody speaks: end it and start over.
+      const dead = socket;
+      again();
+      dead?.close();
+    }
+  }, 200);
+  addEventListener("online", () => { if (!live) { wait = FIRST_WAIT; again(); } });
+  document.addEventListener("visibilitychange", () => {
+    if (!document.hidden && !live) { wait = FIRST_WAIT; again(); }
+  });
+  show("reconnecting");
+  open();
+}
