@@ -22,7 +22,7 @@ from chain.reverts import RevertDecoder
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "contracts" / "build"
 DEPLOYMENTS = ROOT / "contracts" / "deployments"
-TOKEN = "FLToken"
+TOKEN = "FLToken"  # noqa: S105 (a name, not a secret)
 COORDINATOR = "FLCoordinator"
 NAMES = (TOKEN, COORDINATOR)  # in the order they are deployed
 DEV_CHAIN_ID = 31337
