@@ -13,8 +13,9 @@ from datetime import timedelta
 from django.db import transaction
 from django.utils import timezone
 
+from chain.accounts import PREFUNDED
 from chain.models import Account, OutgoingTransaction
-from chain.outbox import transaction_enqueue
+from chain.outbox import account_fund_enqueue, transaction_enqueue
 from chain.selectors import contract_address
 from sessions_app import publish, round_steps
 from sessions_app.jobs import model_initialise
@@ -22,6 +23,7 @@ from sessions_app.models import Seat, Task, TokenBalance
 
 PREPARE_LEASE = timedelta(seconds=90)  # TensorFlow's import included
 JOIN_ATTEMPTS = 3
+GAS_MONEY = 10**18  # wei: thousands of submissions at the development chain's gas price
 STAKES_PREFUNDED = 20  # how many stakes a hosted participant receives from the treasury at once
 
 
@@ -138,6 +140,7 @@ def _join_seat(task: Task, seat: Seat) -> None:
     ).count()
     if attempt >= JOIN_ATTEMPTS:
         return  # its error stands on the task page
+    _send_gas_money(seat.account)
     if task.stake and not _has_tokens(address, task.stake):
         _send_stake(task, address)
         return  # the transfer's confirmation wakes us again
@@ -178,6 +181,16 @@ def _send_stake(task: Task, address: str) -> None:
         idempotency_key=f"task:{task.pk}:stake-fund:{address}",
         reference=task.reference,
     )
+
+
+def _send_gas_money(account: Account) -> None:
+    """Accounts beyond those that the development chain starts with get ETH from the treasury.
+
+    Their transactions wait in the outbox until it has arrived.
+    """
+    if account.derivation_index is None or account.derivation_index < PREFUNDED:
+        return
+    account_fund_enqueue(account, wei=GAS_MONEY)
 
 
 def _run(task: Task) -> None:
