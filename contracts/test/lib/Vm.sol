@@ -4,6 +4,8 @@ pragma solidity ^0.8.24;
 /// @dev The cheatcodes these tests use. Ours, because the forge-std on npm is from 2022.
 interface Vm {
     function warp(uint256 timestamp) external;
+    /// @dev Unlike block.timestamp, which the optimizer takes for constant, right after a warp too.
+    function getBlockTimestamp() external view returns (uint256);
     function chainId(uint256 id) external;
     function prank(address sender) external;
     function addr(uint256 privateKey) external pure returns (address);
