@@ -132,7 +132,10 @@ def check(places: Places, environ: Mapping[str, str]) -> None:
 
 
 def require_answer(variable: str, url: str) -> None:
-    """Raise NotReady when nobody listens at an outside service's address. Never shows a password."""
+    """Raise NotReady when nobody listens at an outside service's address.
+
+    The message names host and port only: the URL may hold a password.
+    """
     parts = urlsplit(url)
     try:
         if parts.scheme in {"unix", "redis+socket"}:

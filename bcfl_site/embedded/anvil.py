@@ -19,7 +19,7 @@ DEV_MNEMONIC = "test test test test test test test test test test test junk"
 # The first accounts of the mnemonic start with 10,000 ETH each: enough for a hundred hosted
 # participants; more are given gas money by the treasury.
 PREFUNDED_ACCOUNTS = 128
-STATE_SECONDS = 5
+STATE_SECONDS = 2
 # States of past blocks kept for `eth_call` at an old block and for reorgs. Without the bound
 # memory grows with every block; blocks, transactions and logs are kept whatever its value.
 HISTORY_STATES = 128
@@ -96,7 +96,9 @@ class Anvil(ManagedProcess):
         return [*command, *self._extra]
 
     def _environment(self) -> Mapping[str, str]:
-        return {**os.environ, "RUST_LOG": "warn", "FOUNDRY_DISABLE_NIGHTLY_WARNING": "1"}
+        # With RUST_LOG set, --quiet is ignored and every call is a line in the log.
+        inherited = {name: value for name, value in os.environ.items() if name != "RUST_LOG"}
+        return {**inherited, "FOUNDRY_DISABLE_NIGHTLY_WARNING": "1"}
 
     def prepare(self) -> None:
         if self.state_path:
