@@ -27,17 +27,24 @@ def number(value: float | int | None, digits: int = 0) -> str:
     return "–" if value is None else f"{value:,.{digits}f}"
 
 
-def amount(wei: int | None, digits: int = 4, decimals: int = TOKEN_DECIMALS) -> str:
+def amount(
+    wei: int | None,
+    digits: int = 4,
+    decimals: int = TOKEN_DECIMALS,
+    *,
+    keep_zeros: bool = False,
+) -> str:
     """Wei as a decimal number of whole tokens, cut (never rounded up) after ``digits`` places.
 
-    Trailing zeros go. What is smaller than the last place shown but not zero reads ``<0.0001``.
+    Trailing zeros go unless ``keep_zeros``. What is smaller than the last place shown but not zero reads ``<0.0001``.
     """
     if wei is None:
         return "–"
     sign, wei = ("-", -wei) if wei < 0 else ("", wei)
     whole, rest = divmod(wei, 10**decimals)
-    fraction = f"{rest:0{decimals}d}"[:digits].rstrip("0")
-    if wei and not whole and not fraction:
+    places = f"{rest:0{decimals}d}"[:digits]
+    fraction = places if keep_zeros else places.rstrip("0")
+    if wei and not whole and not places.strip("0"):
         return f"{sign}<0.{'0' * (digits - 1)}1" if digits else f"{sign}<1"
     return f"{sign}{whole:,}{'.' + fraction if fraction else ''}"
 

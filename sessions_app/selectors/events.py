@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sessions_app.formats import amount, percent, words
-from sessions_app.selectors.people import Names
+from sessions_app.selectors.people import ZERO_ADDRESS, Names
 
 Args = Mapping[str, Any]
 Sentence = Callable[[Args, Names], str]
@@ -23,6 +23,15 @@ class FeedItem:
     block_number: int
     block_time: int
     round_number: int | None = None
+
+
+def _transfer(a: Args, n: Names) -> str:
+    value = f"{amount(a['value'], 2)} FLT"
+    if a["from"] == ZERO_ADDRESS:
+        return f"{value} minted for {n.name(a['to'])}"
+    if a["to"] == ZERO_ADDRESS:
+        return f"{value} of {n.name(a['from'])} burned"
+    return f"{value} from {n.name(a['from'])} to {n.name(a['to'])}"
 
 
 _SENTENCES: dict[str, tuple[str, Sentence]] = {
@@ -68,7 +77,7 @@ _SENTENCES: dict[str, tuple[str, Sentence]] = {
     ),
     "Transfer": (
         "ok",
-        lambda a, n: f"{amount(a['value'], 2)} FLT from {n.name(a['from'])} to {n.name(a['to'])}",
+        _transfer,
     ),
     "Approval": (
         "wait",

@@ -41,7 +41,7 @@ class Names:
         if known is not None:
             return known
         if address == ZERO_ADDRESS:
-            return Party(address, "Nobody (minted or burned)", "zero")
+            return Party(address, "Mint", "zero")
         return Party(address, short_hash(address))
 
     def name(self, address: str) -> str:

@@ -30,7 +30,9 @@ from sessions_app.models import (
 from sessions_app.selectors.chrome import ChainStatus, chain_status
 from sessions_app.selectors.people import Names, Party, contract_parties, names_of
 
-FEED_LENGTH = 12
+FEED_LENGTH = 10
+# Phases that a neighbouring event of the same transaction implies; the ledger shows them all.
+FEED_SKIPS = ("ScoringOpened", "AggregatingOpened", "AggregateSubmitted")
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,9 @@ def task_data(task: Task) -> TaskData:
         calls=gas_by_call(task),
         unfinished=_unfinished(task),
         events=list(
-            task.events.select_related("log").order_by("-block_number", "-log_index")[:FEED_LENGTH]
+            task.events.exclude(name__in=FEED_SKIPS)
+            .select_related("log")
+            .order_by("-block_number", "-log_index")[:FEED_LENGTH]
         ),
         chain=chain,
         names=Names(

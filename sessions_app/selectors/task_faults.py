@@ -52,7 +52,7 @@ def _calls(data: TaskData) -> list[Fault]:
         faults.append(
             Fault(
                 f"{words(row.function).capitalize()} by {row.account.label} failed",
-                f"{row.error or name} ({where}).",
+                f"{(row.error or name).rstrip('.')} ({where}).",
                 "The transaction page shows the call."
                 if row.tx_hash and row.block_number
                 else "It never reached the chain and cost nothing.",

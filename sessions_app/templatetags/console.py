@@ -34,6 +34,12 @@ def flt(wei: int | None, digits: int = 2) -> str:
 
 
 @register.filter
+def flt_cell(wei: int | None) -> str:
+    """FLT with two places always, so that a column lines up."""
+    return formats.amount(wei, 2, keep_zeros=True)
+
+
+@register.filter
 def share(value: float | None, digits: int = 1) -> str:
     """A share 0 to 1 as a percentage without the sign."""
     return formats.percent(None if value is None else round(value * 1_000_000), digits)
@@ -46,6 +52,12 @@ def signed_percent(ppm: int | None) -> str:
         return "–"
     text = formats.percent(abs(ppm))
     return f"{'−' if ppm < 0 else '+'}{text}" if float(text) else "±0.0"
+
+
+@register.filter
+def gwei(wei: int | None) -> str:
+    """A gas price: 12000000000 → ``12``."""
+    return formats.amount(wei, 4, 9)
 
 
 @register.filter

@@ -12,6 +12,8 @@ function colour(variable) {
 
 const compact = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
 const plain = new Intl.NumberFormat("en", { maximumFractionDigits: 2 });
+// Money is cut, never rounded up: as the tables do.
+const money = (value) => plain.format(Math.floor(value * 100 + 1e-6) / 100);
 const SYNC = "rounds";
 const SERIES_COLOURS = 10;
 
@@ -240,12 +242,12 @@ export class Charts {
     } else if (name === "gas") {
       const each = point.submits ? Math.round(point.gas_submit / point.submits) : 0;
       node.append(part("submit", `${point.submits} × ${compact.format(each)}`));
-      node.append(part("score", compact.format(point.gas_score)));
-      node.append(part("aggregate", compact.format(point.gas_aggregate)));
+      if (point.gas_score) node.append(part("score", compact.format(point.gas_score)));
+      if (point.gas_aggregate) node.append(part("aggregate", compact.format(point.gas_aggregate)));
     } else {
       this.participants.forEach((who, i) => {
         const value = point[this.mode][i];
-        const item = part(who.name, value === null ? "–" : plain.format(value));
+        const item = part(who.name, value === null ? "–" : money(value));
         const key = document.createElement("i");
         key.className = `key s${(i % SERIES_COLOURS) + 1}`;
         item.prepend(key);
