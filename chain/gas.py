@@ -13,6 +13,7 @@ from typing import Any
 
 from eth_account import Account as Signer
 from eth_account.signers.local import LocalAccount
+from eth_typing import Hash32
 from eth_utils.crypto import keccak
 
 from chain.artifacts import COORDINATOR, TOKEN, load
@@ -114,7 +115,7 @@ class ProtocolDriver:
 
     def send(self, signer: LocalAccount, to: str | None, data: bytes) -> Any:
         nonce = self.nonces.get(signer.address, 0)
-        transaction = {
+        transaction: dict[str, Any] = {
             "chainId": self.chain_id,
             "nonce": nonce,
             "gas": 10_000_000 if to is None else 5_000_000,
@@ -154,15 +155,15 @@ class ProtocolDriver:
         for index, member in enumerate(members):
             self._join(run, task_id, member, with_permit=index == 0)
         run.add("start", self.call(operator, COORDINATOR, "start", task_id))
-        earned = dict.fromkeys((member.address for member in members), 0)
+        earned: dict[str, int] = {str(member.address): 0 for member in members}
         for number in range(1, ROUNDS + 1):
             self._updates(run, task_id, number, members)
             proofs = self._evaluate(run, task_id, number, evaluator, earned)
-            member = members[0].address
+            first = str(members[0].address)
             run.add(
                 "claim",
                 self.call(
-                    members[0], COORDINATOR, "claim", task_id, member, earned[member], proofs
+                    members[0], COORDINATOR, "claim", task_id, first, earned[first], proofs
                 ),
             )
         for member in members:
@@ -224,7 +225,7 @@ class ProtocolDriver:
             *(number.to_bytes(32, "big") for number in (value, nonce, deadline)),
         ]
         digest = keccak(b"\x19\x01" + bytes.fromhex(separator[2:]) + keccak(b"".join(words)))
-        signed = owner.unsafe_sign_hash(digest)
+        signed = owner.unsafe_sign_hash(Hash32(digest))
         return signed.v, signed.r.to_bytes(32, "big"), signed.s.to_bytes(32, "big")
 
     def _updates(
@@ -260,7 +261,7 @@ class ProtocolDriver:
         (digest,) = self.read(
             COORDINATOR, "updateDigest", task_id, number, update_hash, 1_000
         ).values()
-        signed = member.unsafe_sign_hash(bytes.fromhex(digest[2:]))
+        signed = member.unsafe_sign_hash(Hash32(bytes.fromhex(digest[2:])))
         parity = signed.v - 27
         return signed.r.to_bytes(32, "big") + ((parity << 255) | signed.s).to_bytes(32, "big")
 

@@ -106,7 +106,7 @@ class Fold:
 
     def touch(self, row: RowT) -> RowT:
         """Mark a row as changed."""
-        if row.pk is not None:
+        if not row._state.adding:
             self._dirty[id(row)] = row
         return row
 
@@ -120,15 +120,8 @@ class Fold:
         task = drafts.exclude(pk__in=taken).first()
         if task is None:
             task = Task(title=f"Task {onchain_id}", config_hash=config_hash)
-            if Task.objects.filter(config_hash=config_hash).exists():
-                # A configuration that somebody placed again: the hash column is unique because
-                # our own salts are, so the second placement is known by its place on chain.
-                task.config_hash = f"{config_hash[:50]}:{onchain_id}"
         task.stage, task.failure = Task.Stage.PLACED, ""
-        if task.pk is None:
-            task.save()
-        else:
-            task.save(update_fields=("stage", "failure"))
+        task.save(update_fields=None if task._state.adding else ("stage", "failure"))
         self._tasks[onchain_id] = task
         self._participants.setdefault(onchain_id, {})
         return self.touch(task)
@@ -141,7 +134,7 @@ class Fold:
     def remove_participant(self, participant: Participant) -> None:
         assert participant.task.onchain_id is not None
         del self._participants[participant.task.onchain_id][participant.address]
-        if participant.pk is None:
+        if participant._state.adding:
             self._new[Participant].remove(participant)
         else:
             self._dirty.pop(id(participant), None)

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING
 
 from django.db import models
 
 from chain.fields import AddressField, HashField, WeiField
 from chain.models import Account, Network
 from sessions_app.models.people import User
-
-if TYPE_CHECKING:
-    from django.db.models import Manager
-
-    from sessions_app.models.ledger import Participant, Round
 
 
 class Task(models.Model):
@@ -56,7 +50,7 @@ class Task(models.Model):
     # Evaluators who score from machines and keys of their own; addresses.
     outside_evaluators = models.JSONField(default=list, blank=True)
     config = models.JSONField(null=True, blank=True)  # training.specs.TaskConfig.to_dict()
-    config_hash = HashField(unique=True)
+    config_hash = HashField(db_index=True)  # our own are unique by their salt
     pool = WeiField(default=0)
     stake = WeiField(default=0)  # per participant
     rounds = models.PositiveIntegerField(default=0)
@@ -126,12 +120,6 @@ class Task(models.Model):
         "aggregate_seconds",
     )
     TERMS = PROJECTED[-8:]  # also the operator's intention: a refold keeps them
-
-    if TYPE_CHECKING:
-        seats: Manager[Seat]
-        members: Manager[Participant]
-        round_set: Manager[Round]
-        round_runs: Manager[RoundRun]
 
     class Meta:
         ordering = ("-pk",)

@@ -180,7 +180,8 @@ class _Bar:
         done = task.round_set.exclude(accuracy_ppm=None).order_by("-number").first()
         finished = done.number if done else 0
         filled = self.WIDTH * finished // self._rounds
-        accuracy = f"accuracy {done.accuracy_ppm / 10_000:.1f} %" if done else task.stage
+        ppm = done.accuracy_ppm if done else None
+        accuracy = task.stage if ppm is None else f"accuracy {ppm / 10_000:.1f} %"
         line = (
             f"round {finished} of {self._rounds} "
             f"[{'#' * filled}{'-' * (self.WIDTH - filled)}] {accuracy}"
