@@ -20,7 +20,7 @@ class WeiField(models.CharField):
 
     description = "amount in wei (0 to 2**256 - 1)"
     # What type checkers see; django-stubs reads these two names.
-    _pyi_private_set_type: int  # type: ignore[assignment]
+    _pyi_private_set_type: int
     _pyi_private_get_type: int  # type: ignore[assignment]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
