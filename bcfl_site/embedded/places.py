@@ -18,6 +18,7 @@ class Places:
     home: Path
     web_port: int = 8000
     chain_port: int = 8545
+    chain_host: str = "127.0.0.1"
     host: str = "127.0.0.1"
     site_url: str = ""
 
@@ -35,6 +36,7 @@ class Places:
             home=home,
             web_port=ports["BCFL_PORT"],
             chain_port=ports["BCFL_CHAIN_PORT"],
+            chain_host=environ.get("BCFL_CHAIN_HOST") or "127.0.0.1",
             host=environ.get("BCFL_HOST") or "127.0.0.1",
             site_url=environ.get("SITE_URL") or "",
         )
