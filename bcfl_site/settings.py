@@ -172,7 +172,9 @@ CHAIN_NETWORK = env.text("CHAIN_NETWORK", "dev")
 BCFL_CHAIN_PORT = env.integer("BCFL_CHAIN_PORT", 8545)
 CHAIN_RPC_URL = env.text("CHAIN_RPC_URL", f"http://127.0.0.1:{BCFL_CHAIN_PORT}")
 CHAIN_ID = env.integer("CHAIN_ID", 31337)
-NETWORKS = {CHAIN_NETWORK: {"rpc_url": CHAIN_RPC_URL, "chain_id": CHAIN_ID}}
+NETWORKS: dict[str, dict[str, Any]] = {
+    CHAIN_NETWORK: {"rpc_url": CHAIN_RPC_URL, "chain_id": CHAIN_ID}
+}
 CHAIN_CONFIRMATIONS = env.integer("CHAIN_CONFIRMATIONS", 0)
 CHAIN_POLL_SECONDS = env.number("CHAIN_POLL_SECONDS", 0.1 if CHAIN_NETWORK == "dev" else 2.0)
 CHAIN_REORG_LIMIT = env.integer("CHAIN_REORG_LIMIT", 64)

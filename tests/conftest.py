@@ -9,6 +9,7 @@ from pytest_django import Settings
 
 from bcfl_site.embedded.anvil import Anvil
 from bcfl_site.embedded.redis import Redis
+from bcfl_site.embedded.stack import Stack
 from bcfl_site.environment import unix_socket_path
 
 
@@ -48,6 +49,17 @@ def fresh_anvil(tmp_path: Path, settings: Settings) -> Iterator[Anvil]:
     with Anvil(log_path=tmp_path / "anvil.log", history=None) as chain:
         _point_settings_at(settings, chain)
         yield chain
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    """A whole console with pages, in a folder of its own: see bcfl_site.embedded.stack.Stack.
+
+    Its database is not the one of this process: look at it by ``stack.manage``, the pages, or
+    ``stack.home / "db.sqlite3"``.
+    """
+    with Stack(web=True) as running:
+        yield running
 
 
 def _point_settings_at(settings: Settings, chain: Anvil) -> None:

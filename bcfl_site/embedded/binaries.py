@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 # npm's names for the machines Foundry ships binaries for.
 _NPM_ARCH = {"x86_64": "amd64", "AMD64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
+_VARIABLES = {"anvil": "BCFL_ANVIL", "forge": "BCFL_FORGE"}
 _NPM_SYSTEM = {"linux": "linux", "darwin": "darwin", "win32": "win32"}
 
 
@@ -41,7 +42,7 @@ def foundry_binary(name: str) -> Path:
 
     Raises BinaryMissing.
     """
-    variable = f"BCFL_{name.upper()}"
+    variable = _VARIABLES[name]
     if given := _given(variable):
         return given
     machine = f"{_NPM_SYSTEM.get(sys.platform)}-{_NPM_ARCH.get(platform.machine())}"

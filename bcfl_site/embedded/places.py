@@ -57,4 +57,9 @@ class Places:
         return Redis(socket_path=self.redis_socket, log_path=self.logs / "redis.log")
 
     def chain(self) -> Anvil:
-        return Anvil(self.home / "anvil", port=self.chain_port, log_path=self.logs / "chain.log")
+        return Anvil(
+            self.home / "anvil",
+            host=self.chain_host,
+            port=self.chain_port,
+            log_path=self.logs / "chain.log",
+        )

@@ -6,7 +6,6 @@ it, because starting Django is most of the time. Each step is a no-op when nothi
 
 import hashlib
 import os
-import sys
 from pathlib import Path
 
 
@@ -60,4 +59,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
