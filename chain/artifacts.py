@@ -126,9 +126,7 @@ def load(name: str) -> Artifact:
 
 
 def deployment_path(chain_id: int) -> Path:
-    folder = (
-        Path(settings.BCFL_HOME) / "deployments" if chain_id == DEV_CHAIN_ID else DEPLOYMENTS
-    )
+    folder = Path(settings.BCFL_HOME) / "deployments" if chain_id == DEV_CHAIN_ID else DEPLOYMENTS
     return folder / f"{chain_id}.json"
 
 

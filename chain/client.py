@@ -82,7 +82,7 @@ class ChainClient:
 
     def rpc(self, method: str, *params: Any) -> Any:
         """One call. Raises a ChainError of the kind that fits the node's answer."""
-        answer = self._guarded(lambda: self._provider.make_request(method, list(params)))  # type: ignore[arg-type]
+        answer = self._guarded(lambda: self._provider.make_request(method, list(params)))
         return self._result(method, answer)
 
     def batch(self, calls: Sequence[Call]) -> list[Any]:

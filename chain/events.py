@@ -120,6 +120,7 @@ class EventDecoder:
                     key = (checksum(address), event_topic(item), len(shape.indexed))
                     self._shapes[key] = shape
         self.addresses = frozenset(checksum(address) for address in contracts)
+        self.topics = frozenset(topic for _, topic, _ in self._shapes)  # every topic0
 
     def decode(self, log: RawLog, block_time: int) -> DecodedEvent | None:
         """The event, or None when the log is not one of ours.

@@ -141,6 +141,7 @@ class SyncState(models.TextChoices):
     BACKFILL = "backfill", "Catching up"
     LIVE = "live", "Live"
     UNREACHABLE = "unreachable", "Node unreachable"
+    INCONSISTENT = "inconsistent", "Node contradicts itself"
     BEHIND = "behind", "Chain older than the database"
     WRONG_CHAIN = "wrong_chain", "Wrong chain"
     DEEP_REORG = "deep_reorg", "Reorg too deep"
@@ -156,9 +157,7 @@ class SyncCursor(models.Model):
     block_hash = HashField(blank=True, default="")
     version = models.PositiveBigIntegerField(default=0)
     head_number = models.BigIntegerField(default=-1)  # newest block the node has told of
-    state = models.CharField(
-        max_length=20, choices=SyncState.choices, default=SyncState.STARTING
-    )
+    state = models.CharField(max_length=20, choices=SyncState.choices, default=SyncState.STARTING)
     message = models.TextField(blank=True, default="")  # cause and next step when not live
     updated_at = models.DateTimeField(auto_now=True)  # beats every second or two while followed
 

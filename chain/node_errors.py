@@ -32,8 +32,11 @@ _PATTERNS: tuple[tuple[re.Pattern[str], type[ChainError]], ...] = tuple(
         (r"underpriced|replacement.*fee|gas price too low to replace", Underpriced),
         (r"insufficient funds|insufficient balance|insufficientfunds", InsufficientFunds),
         (r"timeout|timed out|deadline exceeded", NodeTimeout),
-        (r"rate limit|too many requests|header not found|missing trie node|try again"
-         r"|not synced|syncing|service unavailable", NodeUnavailable),
+        (
+            r"rate limit|too many requests|header not found|missing trie node|try again"
+            r"|not synced|syncing|service unavailable",
+            NodeUnavailable,
+        ),
     )
 )
 _RANGE = re.compile(

@@ -1,41 +1,29 @@
-"""Send each asked-for transaction exactly once.
+"""Send each asked-for transaction exactly once: asking, and looking after what was asked.
 
-A row goes queued -> sent -> confirmed | failed. Between queued and sent it gets its nonce, its
-fee and its signature in one database transaction; the bytes are broadcast only after that
-commit. A process that dies anywhere leaves either no bytes (the row is still queued) or stored
-bytes (anyone may broadcast them again: same nonce, same hash). Two senders of one account
-cannot take the same row (its status is the guard) nor the same nonce (a unique constraint).
+The sending itself is in `chain.sender`.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import IntegrityError, transaction
-from django.db.models import F, Max
 from django.utils import timezone
 
 from chain import settle
-from chain.accounts import signing_account
 from chain.artifacts import deployment, load
 from chain.calls import encode_call, json_value
 from chain.client import ChainClient, call_object
 from chain.errors import (
-    AlreadyKnown,
     CallFailed,
     ChainError,
     ContractReverted,
     IdempotencyConflict,
-    InconsistentAnswer,
-    InsufficientFunds,
     KeystoreError,
     NodeTimeout,
     NodeUnavailable,
-    NonceTaken,
     NotDeployed,
 )
 from chain.models import (
@@ -47,16 +35,25 @@ from chain.models import (
     SyncCursor,
 )
 from chain.network import client_current, network_current
+from chain.sender import account_send, broadcast, note
 from chain.wake import wake_sender_on_commit
-from chain.wire import Fees, parse_header
+from chain.wire import Receipt
 
 logger = logging.getLogger(__name__)
 
-GAS_MARGIN = 1.25  # the state may change between estimate and mining
 FORGOTTEN_AFTER = timedelta(seconds=2)  # a queued row nobody tried: its wake-up was lost
 RETRY_SECONDS_MAX = 60
 BROADCAST_AGAIN_AFTER = timedelta(seconds=5)
 TICK_ROWS = 200
+
+__all__ = [
+    "account_fund_enqueue",
+    "account_send",
+    "outbox_rebroadcast",
+    "outbox_tick",
+    "transaction_enqueue",
+    "transaction_retry",
+]
 
 
 def transaction_enqueue(
@@ -170,190 +167,12 @@ def transaction_retry(row_id: int) -> OutgoingTransaction:
     return row
 
 
-def account_send(account_id: int, *, client: ChainClient | None = None) -> int:
-    """Sign and broadcast the account's queue, in order; returns how many were broadcast.
-
-    Safe to run in any number of threads and processes at once. Node errors leave the rows
-    queued with the reason; `outbox_tick` comes back to them.
-    """
-    client = client or client_current()
-    network = network_current()
-    sent = 0
-    while True:
-        row = (
-            OutgoingTransaction.objects.filter(
-                network=network, account_id=account_id, status=OutgoingStatus.QUEUED
-            )
-            .select_related("account", "network")
-            .order_by("pk")
-            .first()
-        )
-        if row is None:
-            return sent
-        try:
-            signed = _prepare(row, client)
-            if signed is None:
-                continue  # failed for good, or another sender has it: on to the next
-            broadcast(signed, client)
-            sent += 1
-        except ChainError as error:
-            _note(row, error)
-            return sent
-
-
-@dataclass(frozen=True, slots=True)
-class _Quote:
-    gas: int
-    fees: Fees
-    mined: int  # transactions of the account mined so far
-
-
-def _prepare(row: OutgoingTransaction, client: ChainClient) -> OutgoingTransaction | None:
-    """Queued -> sent. None when the row is no longer ours to send.
-
-    Raises ChainError when the row must wait.
-    """
-    signer = signing_account(row.account)  # decrypts, so before any lock
-    try:
-        quote = _quote(row, client)
-    except (ContractReverted, CallFailed) as error:
-        if _in_flight(row):
-            raise  # an earlier one of this account may be what it needs
-        _fail(row, error)
-        return None
-    try:
-        with transaction.atomic():
-            # PostgreSQL locks the row, SQLite the database: nonces are given one at a time.
-            Account.objects.select_for_update().get(pk=row.account_id)
-            fresh = OutgoingTransaction.objects.select_for_update().get(pk=row.pk)
-            if fresh.status != OutgoingStatus.QUEUED:
-                return None
-            _sign(fresh, quote, signer, client.chain_id(), _next_nonce(fresh, quote.mined))
-            return fresh
-    except IntegrityError as error:
-        raise InconsistentAnswer(
-            f"The node counts {quote.mined} transactions of {row.account.address}, but a later one "
-            "is confirmed in the database. The node lags behind, or its chain is older than the "
-            "database; then run `manage.py resync`."
-        ) from error
-
-
-def _quote(row: OutgoingTransaction, client: ChainClient) -> _Quote:
-    """Everything signing needs, in one request.
-
-    Raises ContractReverted when the call would fail on top of what waits to be mined.
-    """
-    request = call_object(
-        to=row.to or None, data=row.data, sender=row.account.address, value=row.value
-    )
-    gas, count, head, balance, code = client.try_batch(
-        [
-            ("eth_estimateGas", (request, "pending")),
-            ("eth_getTransactionCount", (row.account.address, "latest")),
-            ("eth_getBlockByNumber", ("latest", False)),
-            ("eth_getBalance", (row.account.address, "pending")),
-            ("eth_getCode", (row.to, "latest")),
-        ]
-    )
-    for answer in (count, head, balance, code):
-        if isinstance(answer, ChainError):
-            raise answer
-    if row.data != "0x" and code == "0x":
-        # A call to an address without code succeeds and does nothing.
-        raise NotDeployed(
-            f"{row.contract or 'The contract'} has no code at {row.to} on chain "
-            f"{row.network.chain_id}. Run `manage.py deploy_contracts`; after a restart of the "
-            "development chain, `manage.py resync` too."
-        )
-    if isinstance(gas, ChainError) and not isinstance(gas, InsufficientFunds):
-        raise gas
-    fees = client.fees(parse_header(head))
-    have = int(balance, 16)
-    if isinstance(gas, InsufficientFunds) or have < row.value + int(gas, 16) * fees.max_fee:
-        need = row.value if isinstance(gas, ChainError) else row.value + int(gas, 16) * fees.max_fee
-        raise InsufficientFunds(
-            f"{row.account.address} ({row.account.label}) has {have} wei and needs at least "
-            f"{need} wei for {row.function or 'the transfer'}. Send it ETH; it goes out by itself."
-        )
-    plain = row.data == "0x" and code == "0x"
-    gas_limit = int(gas, 16) if plain else min(int(int(gas, 16) * GAS_MARGIN), _gas_cap(head))
-    return _Quote(gas=gas_limit, fees=fees, mined=int(count, 16))
-
-
-def _gas_cap(head: dict[str, Any]) -> int:
-    return int(head["gasLimit"], 16)
-
-
-def _in_flight(row: OutgoingTransaction) -> bool:
-    """Whether the answer could still change: an earlier row of this account is not mined."""
-    return OutgoingTransaction.objects.filter(
-        network_id=row.network_id, account_id=row.account_id, status=OutgoingStatus.SENT
-    ).exists()
-
-
-def _next_nonce(row: OutgoingTransaction, mined: int) -> int:
-    """One past everything mined and everything of ours in flight. Under the account's lock."""
-    highest = OutgoingTransaction.objects.filter(
-        network_id=row.network_id, account_id=row.account_id, status=OutgoingStatus.SENT
-    ).aggregate(highest=Max("nonce"))["highest"]
-    return mined if highest is None else max(mined, highest + 1)
-
-
-def _sign(
-    row: OutgoingTransaction, quote: _Quote, signer: Any, chain_id: int, nonce: int
-) -> None:
-    call: dict[str, Any] = {
-        "type": 2,
-        "chainId": chain_id,
-        "nonce": nonce,
-        "value": row.value,
-        "data": row.data,
-        "gas": quote.gas,
-        "maxFeePerGas": quote.fees.max_fee,
-        "maxPriorityFeePerGas": quote.fees.priority_fee,
-    }
-    if row.to:
-        call["to"] = row.to
-    signed = signer.sign_transaction(call)
-    now = timezone.now()
-    row.status = OutgoingStatus.SENT
-    row.nonce = nonce
-    row.gas_limit = quote.gas
-    row.max_fee_per_gas = quote.fees.max_fee
-    row.raw_transaction = "0x" + bytes(signed.raw_transaction).hex()
-    row.tx_hash = "0x" + bytes(signed.hash).hex()
-    row.attempts += 1
-    row.attempted_at = row.sent_at = now
-    row.error_name = row.error = ""
-    row.save()
-
-
-def broadcast(row: OutgoingTransaction, client: ChainClient) -> None:
-    """Give the stored bytes to the node. Any number of times: the hash stays the same.
-
-    Raises ChainError when the node did not take them; the row stays sent and is tried again.
-    """
-    try:
-        client.send_raw(row.raw_transaction)
-    except AlreadyKnown:
-        logger.debug("node already has %s", row.tx_hash)
-    except NonceTaken:
-        if not any(client.knows_transactions(sorted(settle.hashes_of(row)))):
-            settle.requeue(
-                row,
-                f"Nonce {row.nonce} was used by a transaction that is not ours; signed anew.",
-            )
-            wake_sender_on_commit(row.account_id)
-            return
-    OutgoingTransaction.objects.filter(pk=row.pk).update(broadcast_at=timezone.now(), error="")
-
-
 def outbox_tick(*, client: ChainClient | None = None) -> None:
     """Pick up what was left: queued rows nobody sends, sent rows no node seems to have."""
     client = client or client_current()
     network = network_current()
     try:
-        _rebroadcast(network, client)
+        outbox_rebroadcast(network, client, everything=False)
         for account_id in _accounts_to_try(network):
             account_send(account_id, client=client)
     except (NodeUnavailable, NodeTimeout) as error:
@@ -375,46 +194,65 @@ def _accounts_to_try(network: Network) -> list[int]:
     return [account_id for account_id, due in accounts.items() if due]
 
 
-def _rebroadcast(network: Network, client: ChainClient) -> None:
-    """In the order they were first sent, which is the order they were mined in."""
+def outbox_rebroadcast(
+    network: Network, client: ChainClient, *, everything: bool = True
+) -> int:
+    """Give the node again what it has not: in the order of first sending, which is the order in
+    which it was mined. Returns how many it took.
+
+    `everything` False leaves out what was broadcast in the last seconds.
+    """
     now = timezone.now()
     rows = [
         row
         for row in OutgoingTransaction.objects.filter(network=network, status=OutgoingStatus.SENT)
         .select_related("account", "network")
-        .order_by("sent_at", "pk")[:TICK_ROWS]
-        if (row.broadcast_at or row.sent_at or now)
-        < now - (BROADCAST_AGAIN_AFTER if row.broadcast_at else FORGOTTEN_AFTER)
+        .order_by("sent_at", "pk")[: None if everything else TICK_ROWS]
+        if everything or _overdue(row, now)
     ]
     if not rows:
-        return
+        return 0
     receipts = client.receipts([row.tx_hash for row in rows])
     unmined = [row for row, receipt in zip(rows, receipts, strict=True) if receipt is None]
     known = client.knows_transactions([row.tx_hash for row in unmined])
+    taken = 0
     for row, waiting in zip(unmined, known, strict=True):
         if not waiting:
             try:
                 broadcast(row, client)
+                taken += 1
             except (NodeUnavailable, NodeTimeout):
                 raise
             except ChainError as error:
-                _note(row, error)
+                note(row, error)
     _settle_missed(network, client, rows, receipts)
+    return taken
+
+
+def _overdue(row: OutgoingTransaction, now: datetime) -> bool:
+    if row.broadcast_at is not None:
+        return row.broadcast_at < now - BROADCAST_AGAIN_AFTER
+    return row.sent_at is None or row.sent_at < now - FORGOTTEN_AFTER
 
 
 def _settle_missed(
-    network: Network, client: ChainClient, rows: Sequence[OutgoingTransaction], receipts: Any
+    network: Network,
+    client: ChainClient,
+    rows: Sequence[OutgoingTransaction],
+    receipts: Sequence[Receipt | None],
 ) -> None:
     """Rows mined in blocks that sync has already passed: settle them here."""
     cursor = SyncCursor.objects.filter(network=network).first()
     for row, receipt in zip(rows, receipts, strict=True):
         if receipt is None or cursor is None or receipt.block_number > cursor.block_number:
             continue  # sync will come to it
-        settle.settle(row, receipt, revert_of(row, receipt, client))
+        settle.settle(row, receipt, _revert_of(row, receipt, client))
         wake_sender_on_commit(row.account_id)
 
 
-def revert_of(row: OutgoingTransaction, receipt: Any, client: ChainClient) -> Any:
+def _revert_of(
+    row: OutgoingTransaction, receipt: Receipt, client: ChainClient
+) -> ContractReverted | None:
     """Why the mined transaction failed; None when it did not."""
     if receipt.succeeded:
         return None
@@ -423,28 +261,6 @@ def revert_of(row: OutgoingTransaction, receipt: Any, client: ChainClient) -> An
     )
     return client.revert_reason(
         request, receipt.block_number, receipt.gas_used, row.gas_limit or receipt.gas_used
-    )
-
-
-def _fail(row: OutgoingTransaction, error: ContractReverted | CallFailed) -> None:
-    """The node refused the call before it was signed: nothing was sent, no nonce was used."""
-    OutgoingTransaction.objects.filter(pk=row.pk, status=OutgoingStatus.QUEUED).update(
-        status=OutgoingStatus.FAILED,
-        error_name=error.name if isinstance(error, ContractReverted) else type(error).__name__,
-        error=str(error),
-        attempts=F("attempts") + 1,
-        attempted_at=timezone.now(),
-    )
-    logger.info("outgoing %s refused: %s", row.pk, error)
-
-
-def _note(row: OutgoingTransaction, error: ChainError) -> None:
-    """Say on the row why it still waits."""
-    OutgoingTransaction.objects.filter(pk=row.pk, status__in=settle.OPEN).update(
-        error_name=type(error).__name__,
-        error=str(error),
-        attempts=F("attempts") + 1,
-        attempted_at=timezone.now(),
     )
 
 

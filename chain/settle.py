@@ -6,21 +6,19 @@ Every change is guarded by the status it starts from, so doing it twice is doing
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 
 from django.utils import timezone
 
 from chain.errors import ContractReverted
 from chain.models import Network, OutgoingStatus, OutgoingTransaction
-from chain.wire import Receipt
+from chain.wire import MinedTransaction, Receipt
 
 OPEN = (OutgoingStatus.QUEUED, OutgoingStatus.SENT)
 MINED = (OutgoingStatus.CONFIRMED, OutgoingStatus.FAILED)
 
 
-def settle(
-    row: OutgoingTransaction, receipt: Receipt, reverted: ContractReverted | None
-) -> bool:
+def settle(row: OutgoingTransaction, receipt: Receipt, reverted: ContractReverted | None) -> bool:
     """Record that the row's transaction was mined. False when somebody already did."""
     status = OutgoingStatus.CONFIRMED if receipt.succeeded else OutgoingStatus.FAILED
     return bool(
@@ -37,13 +35,13 @@ def settle(
     )
 
 
-def unsettle(network: Network, tx_hashes: Collection[str]) -> list[int]:
-    """The blocks of these transactions are gone: back to sent, to be broadcast again unchanged.
+def unsettle(network: Network, above: int) -> list[int]:
+    """Blocks higher than `above` are gone: what they held goes back to sent, to be broadcast again.
 
     The same signed bytes, so still at most one effect. Returns the ids of the changed rows.
     """
     rows = OutgoingTransaction.objects.filter(
-        network=network, status__in=MINED, tx_hash__in=tx_hashes
+        network=network, status__in=MINED, block_number__gt=above
     )
     changed = list(rows.values_list("pk", flat=True))
     OutgoingTransaction.objects.filter(pk__in=changed).update(
@@ -56,6 +54,51 @@ def unsettle(network: Network, tx_hashes: Collection[str]) -> list[int]:
         error_name="",
         error="The block that held it was dropped by a reorganisation; it is sent again.",
     )
+    return changed
+
+
+def settle_mined(
+    network: Network,
+    transactions: Sequence[MinedTransaction],
+    reverted: Mapping[str, ContractReverted],
+) -> list[int]:
+    """Match mined transactions with what we have in flight, by sender and nonce.
+
+    A nonce of ours that went to bytes which are not ours means that ours can never be mined:
+    those rows are signed anew. Returns the ids of the changed rows.
+    """
+    in_flight = sent_by_nonce(network)
+    changed = []
+    for mined in transactions:
+        row = in_flight.get((mined.from_address, mined.nonce))
+        if row is None:
+            continue
+        if mined.hash in hashes_of(row):
+            done = settle(row, mined.receipt, reverted.get(mined.hash))
+        else:
+            done = requeue(row, f"Nonce {mined.nonce} went to {mined.hash}, which is not ours.")
+        if done:
+            changed.append(row.pk)
+    return changed
+
+
+def cancel_for_new_chain(network: Network, old_genesis: str) -> list[int]:
+    """The development chain was started anew: nothing we asked of the old one is still wanted.
+
+    The rows stay as a record; nonces and keys are freed for the new chain.
+    """
+    changed = []
+    for row in OutgoingTransaction.objects.filter(network=network).exclude(
+        status=OutgoingStatus.CANCELLED, nonce=None
+    ):
+        row.idempotency_key = f"{old_genesis[:10]}:{row.pk}:{row.idempotency_key}"[:200]
+        row.status = OutgoingStatus.CANCELLED
+        row.nonce = None
+        row.raw_transaction = ""
+        row.error_name = "ChainReplaced"
+        row.error = "The development chain it was meant for was started anew."
+        row.save()
+        changed.append(row.pk)
     return changed
 
 

@@ -1,0 +1,170 @@
+"""Put our contracts on a chain, once.
+
+Signed with the deployer's key and the chain's own nonce, not through the outbox: a chain that
+lost its contracts has also lost what the outbox remembers of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from chain.accounts import signing_account
+from chain.artifacts import (
+    COORDINATOR,
+    NAMES,
+    TOKEN,
+    Artifact,
+    DeployedContract,
+    Deployment,
+    deployment,
+    load,
+    save_deployment,
+)
+from chain.calls import encode_arguments, json_value
+from chain.client import ChainClient, call_object
+from chain.errors import CallFailed, ContractReverted, InsufficientFunds, NotDeployed, WrongChain
+from chain.models import Account, Network
+from chain.network import is_development
+
+INITIAL_SUPPLY = 1_000_000_000 * 10**18  # wei of FLT, minted to the deployer
+GAS_MARGIN = 1.1
+
+Say = Callable[[str], Any]
+
+
+@dataclass(frozen=True)
+class DeployReport:
+    deployment: Deployment
+    deployed: tuple[str, ...]  # names deployed now; empty when everything was there
+
+
+def contracts_deploy(
+    *, network: Network, client: ChainClient, deployer: Account, replace: bool = False, say: Say
+) -> DeployReport:
+    """Deploy FLToken and FLCoordinator unless the same code is on chain already.
+
+    `replace`: deploy anew although older code of ours is there (a development chain does so
+    without being asked). Raises NotDeployed when it is needed but not given, WrongChain,
+    InsufficientFunds.
+    """
+    chain_id, genesis = client.identity()
+    if chain_id != network.chain_id:
+        raise WrongChain(
+            f"{client.url} serves chain id {chain_id}, network {network.name} is chain id "
+            f"{network.chain_id}. Correct CHAIN_RPC_URL or CHAIN_ID."
+        )
+    known = _known(chain_id)
+    state = {name: _state(client, name, known) for name in NAMES}
+    for name, found in state.items():
+        say(f"{name}: {_described(found, known.get(name))}")
+    if all(found == "same" for found in state.values()):
+        return DeployReport(deployment(chain_id), ())
+    if "other" in state.values() and not replace and not is_development(network):
+        older = ", ".join(name for name, found in state.items() if found == "other")
+        raise NotDeployed(
+            f"{older} on chain {chain_id} is not the committed build. Tasks and money live at the "
+            "deployed address; `--replace` deploys the new build beside it and uses that from "
+            "then on."
+        )
+    contracts: dict[str, DeployedContract] = {}
+    done = []
+    for name in NAMES:
+        # A coordinator is bound to its token for good: a new token needs a new coordinator.
+        if state[name] == "same" and not (name == COORDINATOR and TOKEN in done):
+            contracts[name] = known[name]
+            continue
+        arguments = {TOKEN: [INITIAL_SUPPLY]}.get(name) or [contracts[TOKEN].address]
+        contracts[name] = _deploy(client, chain_id, deployer, load(name), arguments)
+        done.append(name)
+        say(
+            f"{name}: deployed at {contracts[name].address} in block "
+            f"{contracts[name].block_number} by {deployer.address}"
+        )
+    record = Deployment(chain_id=chain_id, genesis_hash=genesis, contracts=contracts)
+    say(f"recorded in {save_deployment(record)}")
+    return DeployReport(record, tuple(done))
+
+
+def _known(chain_id: int) -> Mapping[str, DeployedContract]:
+    try:
+        return deployment(chain_id).contracts
+    except NotDeployed:
+        return {}
+
+
+def _state(client: ChainClient, name: str, known: Mapping[str, DeployedContract]) -> str:
+    """`none`: never deployed; `gone`: recorded but no code there; `other`, `same`: code found."""
+    if name not in known:
+        return "none"
+    code = client.code(known[name].address)
+    if not code:
+        return "gone"
+    return "same" if load(name).matches(code) else "other"
+
+
+def _described(state: str, contract: DeployedContract | None) -> str:
+    where = contract.address if contract else ""
+    return {
+        "none": "not deployed on this chain yet",
+        "gone": f"no code at {where} any more: the chain was started anew",
+        "other": f"the code at {where} is another build",
+        "same": f"deployed at {where}, code matches the build",
+    }[state]
+
+
+def _deploy(
+    client: ChainClient, chain_id: int, deployer: Account, artifact: Artifact, arguments: list[Any]
+) -> DeployedContract:
+    inputs = artifact.constructor["inputs"]
+    data = artifact.bytecode + encode_arguments(inputs, arguments, artifact.name).hex()
+    signer = signing_account(deployer)
+    request = call_object(to=None, data=data, sender=deployer.address)
+    fees = client.fees()
+    try:
+        gas = int(client.estimate_gas(request) * GAS_MARGIN)
+    except InsufficientFunds as error:
+        raise _too_poor(client, deployer, fees.max_fee * 5_000_000) from error
+    cost = gas * fees.max_fee
+    if client.balance(deployer.address) < cost:
+        raise _too_poor(client, deployer, cost)
+    signed = signer.sign_transaction(
+        {
+            "type": 2,
+            "chainId": chain_id,
+            "nonce": client.nonce(deployer.address),
+            "value": 0,
+            "data": data,
+            "gas": gas,
+            "maxFeePerGas": fees.max_fee,
+            "maxPriorityFeePerGas": fees.priority_fee,
+        }
+    )
+    tx_hash = client.send_raw("0x" + bytes(signed.raw_transaction).hex())
+    receipt = client.wait_for_receipt(tx_hash, timeout=300)
+    if not receipt.succeeded:
+        reason = client.revert_reason(request, receipt.block_number, receipt.gas_used, gas)
+        raise ContractReverted(
+            reason.name, reason.arguments, f"Deploying {artifact.name} failed: {reason.sentence}"
+        )
+    if not artifact.matches(client.code(receipt.contract_address)):
+        raise CallFailed(
+            f"The code at {receipt.contract_address} is not {artifact.name} as built. "
+            "Run `manage.py compile_contracts --check`."
+        )
+    return DeployedContract(
+        address=receipt.contract_address,
+        block_number=receipt.block_number,
+        tx_hash=receipt.tx_hash,
+        constructor_args=json_value(arguments),
+        source_hash=artifact.source_hash,
+        compiler=artifact.compiler,
+    )
+
+
+def _too_poor(client: ChainClient, deployer: Account, wei: int) -> InsufficientFunds:
+    return InsufficientFunds(
+        f"The deployer {deployer.address} has {client.balance(deployer.address)} wei; this "
+        f"deployment may cost {wei} wei ({wei / 10**18:.4f} ETH). Send it ETH and run this again."
+    )

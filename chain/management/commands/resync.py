@@ -1,0 +1,60 @@
+"""``manage.py resync``: put the database right with a chain that lost blocks or began anew."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from django.utils.module_loading import import_string
+
+from chain.errors import ChainError, CursorMoved
+from chain.network import client_current, network_current
+from chain.outbox import outbox_rebroadcast
+from chain.selectors import outgoing_unsettled
+from chain.steps import SyncReport
+from chain.sync import Follower, Projection
+
+ATTEMPTS = 5  # a running follower may write the cursor between our reading and writing
+
+
+class Command(BaseCommand):
+    help = (
+        "Drop every stored block that the node's chain does not have, refold what followed from "
+        "them, send our lost transactions again, and catch up. Safe to run at any time, also "
+        "while the follower runs."
+    )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        network, client = network_current(), client_current()
+        try:
+            report = self._resync(Follower(client, network, self._projection()))
+            sent = outbox_rebroadcast(network, client)
+        except ChainError as error:
+            raise CommandError(str(error)) from error
+        self.stdout.write(
+            f"{network}: dropped {report.orphaned_blocks} blocks, now at block "
+            f"{report.block_number} of {report.head_number}"
+        )
+        self.stdout.write(
+            f"{sent} lost transactions sent again, {outgoing_unsettled(network)} not mined yet"
+        )
+
+    def _resync(self, follower: Follower) -> SyncReport:
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return follower.resync()
+            except CursorMoved:
+                if attempt == ATTEMPTS:
+                    raise
+        raise AssertionError("unreachable")
+
+    def _projection(self) -> Projection:
+        path = getattr(settings, "CHAIN_PROJECTION", "")
+        if not path:
+            raise CommandError(
+                "settings.CHAIN_PROJECTION is not set; give the dotted path of the class that "
+                "folds chain events into tables."
+            )
+        projection: Projection = import_string(path)()
+        return projection

@@ -1,0 +1,241 @@
+"""Queued rows into signed bytes, and signed bytes to the node.
+
+A row goes queued -> sent -> confirmed | failed. Between queued and sent it gets its nonce, its
+fee and its signature in one database transaction; the bytes are broadcast only after that
+commit. A process that dies anywhere leaves either no bytes (the row is still queued) or stored
+bytes (anyone may broadcast them again: same nonce, same hash). Two senders of one account
+cannot take the same row (its status is the guard) nor the same nonce (a unique constraint).
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.db.models import F, Max
+from django.utils import timezone
+from eth_account.signers.local import LocalAccount
+
+from chain import settle
+from chain.accounts import signing_account
+from chain.client import ChainClient, call_object
+from chain.errors import (
+    AlreadyKnown,
+    CallFailed,
+    ChainError,
+    ContractReverted,
+    InconsistentAnswer,
+    InsufficientFunds,
+    NonceTaken,
+    NotDeployed,
+)
+from chain.models import Account, OutgoingStatus, OutgoingTransaction
+from chain.network import client_current, network_current
+from chain.wake import wake_sender_on_commit
+from chain.wire import Fees, parse_header
+
+logger = logging.getLogger(__name__)
+
+GAS_MARGIN = 1.25  # the state may change between estimate and mining
+
+
+def account_send(account_id: int, *, client: ChainClient | None = None) -> int:
+    """Sign and broadcast the account's queue, in order; returns how many were broadcast.
+
+    Safe to run in any number of threads and processes at once. Node errors leave the rows
+    queued with the reason; `outbox_tick` comes back to them.
+    """
+    client = client or client_current()
+    network = network_current()
+    sent = 0
+    while True:
+        row = (
+            OutgoingTransaction.objects.filter(
+                network=network, account_id=account_id, status=OutgoingStatus.QUEUED
+            )
+            .select_related("account", "network")
+            .order_by("pk")
+            .first()
+        )
+        if row is None:
+            return sent
+        try:
+            signed = _prepare(row, client)
+            if signed is None:
+                continue  # failed for good, or another sender has it: on to the next
+            broadcast(signed, client)
+            sent += 1
+        except ChainError as error:
+            note(row, error)
+            return sent
+
+
+@dataclass(frozen=True, slots=True)
+class _Quote:
+    gas: int
+    fees: Fees
+    mined: int  # transactions of the account mined so far
+
+
+def _prepare(row: OutgoingTransaction, client: ChainClient) -> OutgoingTransaction | None:
+    """Queued -> sent. None when the row is no longer ours to send.
+
+    Raises ChainError when the row must wait.
+    """
+    signer = signing_account(row.account)  # decrypts, so before any lock
+    try:
+        quote = _quote(row, client)
+    except (ContractReverted, CallFailed) as error:
+        if _in_flight(row):
+            raise  # an earlier one of this account may be what it needs
+        _fail(row, error)
+        return None
+    try:
+        with transaction.atomic():
+            # PostgreSQL locks the row, SQLite the database: nonces are given one at a time.
+            Account.objects.select_for_update().get(pk=row.account_id)
+            fresh = OutgoingTransaction.objects.select_for_update().get(pk=row.pk)
+            if fresh.status != OutgoingStatus.QUEUED:
+                return None
+            _sign(fresh, quote, signer, client.chain_id(), _next_nonce(fresh, quote.mined))
+            return fresh
+    except IntegrityError as error:
+        raise InconsistentAnswer(
+            f"The node counts {quote.mined} transactions of {row.account.address}, but a later one "
+            "is confirmed in the database. The node lags behind, or its chain is older than the "
+            "database; then run `manage.py resync`."
+        ) from error
+
+
+def _quote(row: OutgoingTransaction, client: ChainClient) -> _Quote:
+    """Everything signing needs, in one request.
+
+    Raises ContractReverted when the call would fail on top of what waits to be mined.
+    """
+    request = call_object(
+        to=row.to or None, data=row.data, sender=row.account.address, value=row.value
+    )
+    gas, count, head, balance, code = client.try_batch(
+        [
+            ("eth_estimateGas", (request, "pending")),
+            ("eth_getTransactionCount", (row.account.address, "latest")),
+            ("eth_getBlockByNumber", ("latest", False)),
+            ("eth_getBalance", (row.account.address, "pending")),
+            ("eth_getCode", (row.to, "latest")),
+        ]
+    )
+    for answer in (count, head, balance, code):
+        if isinstance(answer, ChainError):
+            raise answer
+    if row.data != "0x" and code == "0x":
+        # A call to an address without code succeeds and does nothing.
+        raise NotDeployed(
+            f"{row.contract or 'The contract'} has no code at {row.to} on chain "
+            f"{row.network.chain_id}. Run `manage.py deploy_contracts`; after a restart of the "
+            "development chain, `manage.py resync` too."
+        )
+    if isinstance(gas, ChainError) and not isinstance(gas, InsufficientFunds):
+        raise gas
+    fees = client.fees(parse_header(head))
+    have = int(balance, 16)
+    if isinstance(gas, InsufficientFunds) or have < row.value + int(gas, 16) * fees.max_fee:
+        need = row.value if isinstance(gas, ChainError) else row.value + int(gas, 16) * fees.max_fee
+        raise InsufficientFunds(
+            f"{row.account.address} ({row.account.label}) has {have} wei and needs at least "
+            f"{need} wei for {row.function or 'the transfer'}. Send it ETH; it goes out by itself."
+        )
+    plain = row.data == "0x" and code == "0x"
+    gas_limit = int(gas, 16) if plain else min(int(int(gas, 16) * GAS_MARGIN), _gas_cap(head))
+    return _Quote(gas=gas_limit, fees=fees, mined=int(count, 16))
+
+
+def _gas_cap(head: dict[str, Any]) -> int:
+    return int(head["gasLimit"], 16)
+
+
+def _in_flight(row: OutgoingTransaction) -> bool:
+    """Whether the answer could still change: an earlier row of this account is not mined."""
+    return OutgoingTransaction.objects.filter(
+        network_id=row.network_id, account_id=row.account_id, status=OutgoingStatus.SENT
+    ).exists()
+
+
+def _next_nonce(row: OutgoingTransaction, mined: int) -> int:
+    """One past everything mined and everything of ours in flight. Under the account's lock."""
+    highest = OutgoingTransaction.objects.filter(
+        network_id=row.network_id, account_id=row.account_id, status=OutgoingStatus.SENT
+    ).aggregate(highest=Max("nonce"))["highest"]
+    return mined if highest is None else max(mined, highest + 1)
+
+
+def _sign(
+    row: OutgoingTransaction, quote: _Quote, signer: LocalAccount, chain_id: int, nonce: int
+) -> None:
+    call: dict[str, Any] = {
+        "type": 2,
+        "chainId": chain_id,
+        "nonce": nonce,
+        "value": row.value,
+        "data": row.data,
+        "gas": quote.gas,
+        "maxFeePerGas": quote.fees.max_fee,
+        "maxPriorityFeePerGas": quote.fees.priority_fee,
+    }
+    if row.to:
+        call["to"] = row.to
+    signed = signer.sign_transaction(call)
+    now = timezone.now()
+    row.status = OutgoingStatus.SENT
+    row.nonce = nonce
+    row.gas_limit = quote.gas
+    row.max_fee_per_gas = quote.fees.max_fee
+    row.raw_transaction = "0x" + bytes(signed.raw_transaction).hex()
+    row.tx_hash = "0x" + bytes(signed.hash).hex()
+    row.attempts += 1
+    row.attempted_at = row.sent_at = now
+    row.error_name = row.error = ""
+    row.save()
+
+
+def broadcast(row: OutgoingTransaction, client: ChainClient) -> None:
+    """Give the stored bytes to the node. Any number of times: the hash stays the same.
+
+    Raises ChainError when the node did not take them; the row stays sent and is tried again.
+    """
+    try:
+        client.send_raw(row.raw_transaction)
+    except AlreadyKnown:
+        logger.debug("node already has %s", row.tx_hash)
+    except NonceTaken:
+        if not any(client.knows_transactions(sorted(settle.hashes_of(row)))):
+            settle.requeue(
+                row,
+                f"Nonce {row.nonce} was used by a transaction that is not ours; signed anew.",
+            )
+            wake_sender_on_commit(row.account_id)
+            return
+    OutgoingTransaction.objects.filter(pk=row.pk).update(broadcast_at=timezone.now(), error="")
+
+
+def _fail(row: OutgoingTransaction, error: ContractReverted | CallFailed) -> None:
+    """The node refused the call before it was signed: nothing was sent, no nonce was used."""
+    OutgoingTransaction.objects.filter(pk=row.pk, status=OutgoingStatus.QUEUED).update(
+        status=OutgoingStatus.FAILED,
+        error_name=error.name if isinstance(error, ContractReverted) else type(error).__name__,
+        error=str(error),
+        attempts=F("attempts") + 1,
+        attempted_at=timezone.now(),
+    )
+    logger.info("outgoing %s refused: %s", row.pk, error)
+
+
+def note(row: OutgoingTransaction, error: ChainError) -> None:
+    """Say on the row why it still waits."""
+    OutgoingTransaction.objects.filter(pk=row.pk, status__in=settle.OPEN).update(
+        error_name=type(error).__name__,
+        error=str(error),
+        attempts=F("attempts") + 1,
+        attempted_at=timezone.now(),
+    )
