@@ -1,0 +1,134 @@
+"""axe, on the main pages, both themes, wide and narrow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page
+
+from sessions_app.models import Task
+from tests import factories
+from tests.e2e.conftest import Console, OpenPage, sign_in
+
+AXE = Path(__file__).resolve().parent.parent.parent / "node_modules/axe-core/axe.min.js"
+
+
+def violations(page: Page) -> list[str]:
+    page.evaluate(AXE.read_text())  # evaluated by the tool, which the page's policy lets pass
+    found: dict[str, Any] = page.evaluate("axe.run()")
+    return [
+        f"{rule['id']}: {' '.join(map(str, node['target']))}: {node['failureSummary']}"
+        for rule in found["violations"]
+        for node in rule["nodes"]
+    ]
+
+
+def settle(page: Page) -> None:
+    """Until the socket is open and, on a task page, the charts are drawn or empty."""
+    badge = page.locator("#live-badge")
+    if badge.count():
+        page.wait_for_function("document.querySelector('#live-badge').dataset.state === 'live'")
+    page.wait_for_function(
+        "[...document.querySelectorAll('.empty-chart')].every(n => n.textContent !== 'Drawing…')"
+    )
+
+
+@pytest.mark.parametrize("width", [1280, 360])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_no_violation_on_any_page(
+    console: Console, open_page: OpenPage, theme: str, width: int
+) -> None:
+    operator, admin = factories.user("operator"), factories.user("admin")
+    factories.user("participant")
+    draft = factories.draft(operator, "A draft")
+    running = factories.running_task(operator, rounds=2).task
+    finished = factories.finished_task(operator, title="A finished one").task
+    failed = factories.draft(
+        operator, "A failed one", stage=Task.Stage.FAILED, failure="createTask was refused."
+    )
+    refused = factories.TaskStory(factories.draft(operator, "Refused")).fund().seat().join(3)
+    refused.refuse(slot=3)
+    transaction = running.created_tx
+    address = operator.account.address if operator.account else ""
+    pages = {
+        operator.username: [
+            "/",
+            "/tasks/",
+            "/tasks/?show=ended",
+            "/tasks/new/",
+            *(f"/tasks/{t.pk}/" for t in (draft, running, finished, failed, refused.task)),
+            f"/tasks/{draft.pk}/edit/",
+            "/ledger/",
+            f"/ledger/tx/{transaction}/",
+            f"/ledger/block/{running.created_block}/",
+            f"/ledger/address/{address}/",
+            "/settings/",
+            "/tasks/9999/",
+            "/search/?q=nothing",
+        ],
+        "eastfield": ["/", f"/tasks/{running.pk}/", "/tasks/new/"],
+        admin.username: ["/"],
+    }
+    wrong: dict[str, list[str]] = {}
+    stranger = open_page(console.url, width=width, theme=theme)
+    stranger.goto("/sign-in/")
+    wrong["/sign-in/"] = violations(stranger)
+    for username, paths in pages.items():
+        page = open_page(console.url, width=width, theme=theme)
+        sign_in(page, username)
+        for path in paths:
+            page.goto(path)
+            settle(page)
+            wrong[f"{username} {path}"] = violations(page)
+            overflow = page.evaluate(
+                "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+            )
+            if overflow > 0:
+                wrong[f"{username} {path}"].append(f"{overflow} px wider than the screen")
+    assert {path: found for path, found in wrong.items() if found} == {}
+
+
+def test_the_tables_of_the_charts_are_one_key_away(console: Console, open_page: OpenPage) -> None:
+    operator = factories.user("operator")
+    task = factories.finished_task(operator).task
+    page = open_page(console.url)
+    sign_in(page, "mara")
+    page.goto(f"/tasks/{task.pk}/")
+    settle(page)
+    button = page.get_by_role("button", name="Accuracy and loss by round: show as a table")
+    button.focus()
+    page.keyboard.press("Enter")
+    table = page.locator("#table-accuracy")
+    table.wait_for(state="visible")
+    assert table.locator("tbody tr").count() == 3
+    assert violations(page) == []
+
+
+def test_a_journey_by_keyboard(console: Console, open_page: OpenPage) -> None:
+    """Sign in, open a task, choose the dark theme: no mouse."""
+    factories.finished_task(factories.user("operator"), title="By keyboard")
+    page = open_page(console.url)
+    page.goto("/sign-in/")
+    page.get_by_label("Username").focus()
+    page.keyboard.type("mara")
+    page.keyboard.press("Tab")
+    page.keyboard.type("pass-word-1")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the page"
+    page.get_by_role("link", name="By keyboard").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/tasks/*/")
+    page.locator("summary", has_text="Mara").focus()
+    page.keyboard.press("Enter")
+    dark = page.get_by_role("button", name="Dark")
+    dark.wait_for(state="visible")
+    dark.focus()
+    with page.expect_response("**/settings/theme/"):
+        page.keyboard.press("Enter")
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    page.keyboard.press("Escape")
+    dark.wait_for(state="hidden")

@@ -1,0 +1,110 @@
+"""The page follows the database without a reload, and finds its way back after a failure."""
+
+from __future__ import annotations
+
+from playwright.sync_api import Page, expect
+
+from sessions_app import publish
+from sessions_app.models import Task
+from tests import factories
+from tests.e2e.conftest import Console, OpenPage, aside, sign_in
+
+
+def open_task(console: Console, open_page: OpenPage, task: Task) -> Page:
+    page = open_page(console.url)
+    sign_in(page, "mara")
+    page.goto(f"/tasks/{task.pk}/")
+    expect(page.locator("#live-badge")).to_have_attribute("data-state", "live")
+    page.evaluate("window.neverReloaded = true")
+    return page
+
+
+def test_a_round_arrives_without_a_reload(console: Console, open_page: OpenPage) -> None:
+    story = factories.running_task(factories.user("operator"), rounds=1)
+    page = open_task(console, open_page, story.task)
+    expect(page.locator("#part-now")).to_contain_text("Round 2 of 20.")
+
+    def finish() -> None:
+        story.finish_round(2)
+        publish.task_changed(story.task.pk)
+        publish.chain_changed(
+            chain_id=31337, block_number=story.number, head_number=story.number, state="live"
+        )
+
+    aside(finish)
+    expect(page.locator("#part-now")).to_contain_text("Round 3 of 20.")
+    expect(page.locator("#part-kpis")).to_contain_text("points in round 2")
+    expect(page.locator("#part-rounds tbody tr")).to_have_count(3)
+    expect(page.locator("[data-readout=accuracy]")).to_contain_text("Round 2")
+    expect(page.locator("#live-badge")).to_contain_text(f"block {story.number:,}")
+    assert page.evaluate("window.neverReloaded") is True
+
+
+def test_nothing_is_missed_while_the_server_is_away(console: Console, open_page: OpenPage) -> None:
+    story = factories.running_task(factories.user("operator"), rounds=1)
+    page = open_task(console, open_page, story.task)
+    badge = page.locator("#live-badge")
+    console.stop()
+    expect(badge).to_have_attribute("data-state", "stale", timeout=2000)
+    expect(badge).to_contain_text("Stale since ")
+
+    def meanwhile() -> None:
+        for number in (2, 3):
+            story.finish_round(number)
+            publish.task_changed(story.task.pk)
+
+    aside(meanwhile)
+    console.start()
+    expect(badge).to_have_attribute("data-state", "live")
+    expect(page.locator("#part-now")).to_contain_text("Round 4 of 20.")
+    expect(page.locator("[data-readout=accuracy]")).to_contain_text("Round 3")
+    assert page.evaluate("window.neverReloaded") is True
+
+
+def test_unchanged_parts_are_left_alone(console: Console, open_page: OpenPage) -> None:
+    """Focus stays where it is, and a live region is not read out twice."""
+    story = factories.running_task(factories.user("operator"), rounds=1)
+    page = open_task(console, open_page, story.task)
+
+    def same_again() -> None:
+        publish.task_changed(story.task.pk)
+
+    with page.expect_response("**/parts/**"):
+        aside(same_again)
+    page.locator("#part-head summary", has_text="Cancel").click()
+    marked = "document.querySelector('#part-head .head').dataset.mark"
+    page.evaluate(f"{marked} = 'kept'")
+    with page.expect_response("**/parts/**"):
+        aside(same_again)
+    expect(page.get_by_role("button", name="Cancel the task")).to_be_visible()
+    assert page.evaluate(marked) == "kept"
+
+
+def test_hovering_one_chart_marks_the_round_in_all(console: Console, open_page: OpenPage) -> None:
+    story = factories.running_task(factories.user("operator"), rounds=4)
+    page = open_task(console, open_page, story.task)
+    over = page.locator("[data-plot=accuracy] .u-over")
+    box = over.bounding_box()
+    assert box is not None
+    over.hover(position={"x": 1, "y": box["height"] / 2})
+    for chart in ("accuracy", "gas", "tokens"):
+        expect(page.locator(f"[data-readout={chart}]")).to_contain_text("Round 1")
+
+
+def test_a_typed_form_survives_a_reload(console: Console, open_page: OpenPage) -> None:
+    factories.user("operator")
+    page = open_page(console.url)
+    sign_in(page, "mara")
+    page.goto("/tasks/new/")
+    page.get_by_label("Title").fill("Half written")
+    page.get_by_label("Reward pool, FLT").fill("250")
+    page.get_by_label("Model").select_option("cnn")
+    expect(page.locator("#wrap-model__filters")).to_be_visible()
+    expect(page.locator("#wrap-model__hidden")).to_be_hidden()
+    page.reload()
+    expect(page.get_by_label("Title")).to_have_value("Half written")
+    expect(page.get_by_label("Reward pool, FLT")).to_have_value("250")
+    expect(page.locator("#wrap-model__filters")).to_be_visible()
+    expect(page.locator("[data-quote=total]")).to_have_text("250 FLT")
+    page.get_by_role("button", name="Start afresh").click()
+    expect(page.get_by_label("Title")).to_have_value("")

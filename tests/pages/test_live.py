@@ -1,0 +1,127 @@
+"""The socket, over the real channel layer."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from asgiref.testing import ApplicationCommunicator
+from channels.db import database_sync_to_async
+from channels.layers import get_channel_layer
+from channels.routing import URLRouter
+from django.contrib.auth.models import AnonymousUser
+
+from bcfl_site.embedded.redis import Redis
+from sessions_app.consumers import NO_SUCH_TASK, SIGN_IN_AGAIN
+from sessions_app.models import Task, User
+from sessions_app.publish import task_group
+from sessions_app.routing import websocket_urlpatterns
+from tests import factories
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.asyncio]
+WAIT = 10  # seconds, for a message that must come
+
+
+@pytest.fixture(autouse=True)
+def _channel_layer(redis_server: Redis) -> None:
+    """The real one."""
+
+
+@asynccontextmanager
+async def socket(path: str, user: User | AnonymousUser) -> AsyncIterator[ApplicationCommunicator]:
+    """An open socket. (channels.testing would need daphne, which nothing else here uses.)"""
+    scope = {"type": "websocket", "path": path, "user": user, "headers": [], "subprotocols": []}
+    communicator = ApplicationCommunicator(URLRouter(websocket_urlpatterns), scope)
+    await communicator.send_input({"type": "websocket.connect"})
+    opened = await communicator.receive_output(timeout=WAIT)
+    assert opened["type"] == "websocket.accept"
+    yield communicator
+    await communicator.send_input({"type": "websocket.disconnect", "code": 1000})
+    await communicator.wait(timeout=WAIT)
+
+
+async def message(communicator: ApplicationCommunicator, kind: str) -> dict[str, Any]:
+    """The next message of a kind; beats in between are passed over."""
+    while True:
+        sent = await communicator.receive_output(timeout=WAIT)
+        received: dict[str, Any] = json.loads(sent["text"])
+        if received["type"] == kind:
+            return received
+
+
+@database_sync_to_async
+def make_task(seq: int = 7) -> tuple[User, int]:
+    user = factories.user("operator")
+    task = factories.draft(user)
+    Task.objects.filter(pk=task.pk).update(live_seq=seq)
+    return user, task.pk
+
+
+async def tell(pk: int, seq: int, *parts: str) -> None:
+    layer = get_channel_layer()
+    assert layer is not None
+    await layer.group_send(
+        task_group(pk), {"type": "live.changed", "task": pk, "seq": seq, "parts": list(parts)}
+    )
+
+
+async def test_hello_says_where_we_are() -> None:
+    user, pk = await make_task()
+    async with socket(f"/ws/tasks/{pk}/", user) as live:
+        hello = await message(live, "hello")
+        assert hello["seq"] == 7
+        assert hello["state"] == "none"
+
+
+async def test_a_burst_leaves_as_few_messages() -> None:
+    user, pk = await make_task()
+    async with socket(f"/ws/tasks/{pk}/", user) as live:
+        await message(live, "hello")
+        for number in range(8, 28):
+            await tell(pk, number, "feed" if number % 2 else "now")
+        got: list[dict[str, Any]] = []
+        while not got or got[-1]["seq"] < 27:
+            got.append(await message(live, "changed"))
+        assert got[0]["first"] == 8
+        for before, after in itertools.pairwise(got):
+            assert after["first"] == before["seq"] + 1  # nothing is skipped
+        assert set().union(*(m["parts"] for m in got)) == {"feed", "now"}
+        assert len(got) < 20
+
+
+async def test_a_lost_message_is_made_good_by_the_beat() -> None:
+    user, pk = await make_task()
+    async with socket(f"/ws/tasks/{pk}/", user) as live:
+        await message(live, "hello")
+        await database_sync_to_async(Task.objects.filter(pk=pk).update)(live_seq=9)
+        while "seq" not in (beat := await message(live, "beat")):
+            pass
+        assert beat["seq"] == 9
+
+
+async def test_the_chain_reaches_every_page() -> None:
+    user, _ = await make_task()
+    layer = get_channel_layer()
+    assert layer is not None
+    async with socket("/ws/chain/", user) as live:
+        await message(live, "hello")
+        news = {"type": "live.chain", "chain_id": 1, "block": 5, "head": 6, "state": "live"}
+        await layer.group_send("chain", news)
+        changed = await message(live, "changed")
+        assert (changed["block"], changed["head"], changed["state"]) == (5, 6, "live")
+        assert "parts" not in changed
+
+
+@pytest.mark.parametrize(
+    ("known", "code"), [(False, SIGN_IN_AGAIN), (True, NO_SUCH_TASK)], ids=["stranger", "gone"]
+)
+async def test_who_is_turned_away_is_told_why(known: bool, code: int) -> None:
+    user, pk = await make_task()
+    who: User | AnonymousUser = user if known else AnonymousUser()
+    async with socket(f"/ws/tasks/{pk + 1 if known else pk}/", who) as live:
+        closed = await live.receive_output(timeout=WAIT)
+        assert (closed["type"], closed["code"]) == ("websocket.close", code)

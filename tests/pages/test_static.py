@@ -1,0 +1,60 @@
+"""What the browser loads: known libraries, nothing inline, within the budget."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+STATIC = ROOT / "static"
+VENDOR = STATIC / "vendor"
+BUDGET = 110_000  # bytes, gzipped JS and CSS of one page
+MANIFEST = json.loads((VENDOR / "manifest.json").read_text())["files"]
+
+
+@pytest.mark.parametrize("entry", MANIFEST, ids=lambda entry: entry["file"])
+def test_vendored_files_are_what_the_manifest_says(entry: dict[str, str]) -> None:
+    digest = hashlib.sha256((VENDOR / entry["file"]).read_bytes()).hexdigest()
+    assert digest == entry["sha256"], "Run static/vendor/update.py; never edit these by hand."
+    assert entry["version"]
+    assert entry["license"]
+
+
+def test_every_vendored_file_is_listed() -> None:
+    ours = {"manifest.json", "update.py"}
+    files = {path.name for path in VENDOR.iterdir() if path.is_file()} - ours
+    assert files == {entry["file"] for entry in MANIFEST}
+
+
+def test_the_task_page_stays_within_the_budget() -> None:
+    files = [*STATIC.glob("css/*.css"), *STATIC.glob("js/*.js")]
+    files += [*VENDOR.glob("*.css"), *VENDOR.glob("*.js")]
+    size = sum(len(gzip.compress(path.read_bytes(), 9)) for path in files)
+    assert size <= BUDGET
+
+
+TEMPLATES = sorted((ROOT / "templates").rglob("*.html"))
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name)
+def test_templates_hold_nothing_that_the_policy_refuses(path: Path) -> None:
+    text = path.read_text()
+    assert not re.search(r"\sstyle\s*=", text), "inline style"
+    assert not re.search(r"\son[a-z]+\s*=\s*[\"']", text), "inline handler"
+    assert not re.search(r"<script(?![^>]*\bsrc=)", text), "inline script"
+    assert not re.search(r"(src|href|action)=\"(https?:)?//", text), "another host"
+    assert "hx-on" not in text, "evaluated code"
+    assert "hx-vals='js" not in text, "evaluated code"
+
+
+@pytest.mark.parametrize("path", sorted(STATIC.glob("js/*.js")), ids=lambda path: path.name)
+def test_scripts_load_nothing_from_elsewhere(path: Path) -> None:
+    text = path.read_text()
+    assert not re.search(r"https?://", text)
+    assert "eval(" not in text
+    assert "new Function" not in text
