@@ -114,7 +114,10 @@ def install_node(what: str) -> None:
     require_space(MODULES_MEGABYTES)
     say("installing npm packages (Solidity compiler, development chain)")
     log = LOGS / "install-npm.log"
-    command = [venv_program("npm"), "ci", "--ignore-scripts", "--no-progress", "--loglevel=error"]
+    # Not `npm ci`: it refuses a lock file without the binaries of every platform, and registries
+    # that mirror some of them make such lock files. Versions and checksums are the lock's.
+    command = [venv_program("npm"), "install", "--no-save", "--ignore-scripts", "--no-progress"]
+    command.append("--loglevel=error")
     if what == "base":
         command.append("--omit=dev")
     if run(command, log) != 0:
