@@ -122,7 +122,8 @@ interface IFLCoordinatorTypes {
         uint256 indexed taskId, address indexed participant, uint16 round, bytes32 updateHash, uint32 samples
     );
     /// @notice Accepted relayed updates, packed 38 bytes each, big-endian: uint16 member index (of
-    /// ParticipantJoined), bytes32 updateHash, uint32 samples.
+    /// ParticipantJoined), bytes32 updateHash, uint32 samples. One event for each run of accepted
+    /// updates: a batch of which some are skipped emits several.
     event UpdatesRelayed(uint256 indexed taskId, uint16 indexed round, bytes updates);
     event ScoringOpened(uint256 indexed taskId, uint16 indexed round, uint16 updates, uint40 deadline);
     event ScoresSubmitted(uint256 indexed taskId, uint16 indexed round, address indexed evaluator, bytes scores);
@@ -177,8 +178,8 @@ interface IFLCoordinatorTypes {
     error NoUpdates(uint256 taskId, uint16 round);
     error NoNewUpdates(uint256 taskId, uint16 round);
     error BatchLength(uint256 updateBytes, uint256 signatureBytes);
-    /// @notice The signature at `position` of the batch is not that of the member with that index.
-    error InvalidSignature(uint256 position, uint16 index, address recovered);
+    /// @notice The signature of the update for member `index` is another account's, or nobody's (zero).
+    error InvalidSignature(uint16 index, address recovered);
     error ScoresLength(uint256 bytesGiven, uint256 bytesExpected);
     error ScoresClosed(uint256 taskId, uint16 round);
     error AlreadyScored(uint256 taskId, uint16 round, address evaluator);

@@ -37,69 +37,103 @@ abstract contract FLRounds is FLState, ReentrancyGuardTransient {
     function submitUpdatesBySig(uint256 taskId, uint16 round, bytes calldata updates, bytes calldata signatures)
         external
     {
-        uint256 n = updates.length / UPDATE_BYTES;
         unchecked {
+            uint256 n = updates.length / UPDATE_BYTES;
             if (n == 0 || updates.length != n * UPDATE_BYTES || signatures.length != n * SIGNATURE_BYTES) {
                 revert BatchLength(updates.length, signatures.length);
             }
         }
-        uint256 workspace = SignedUpdates.prepare(_domainSeparatorV4(), taskId, round);
-        uint256 members = _slotOf(_members[taskId]);
-        bytes memory accepted = _buffer(updates.length);
-        uint256 length = 0;
+        uint256 workspace =
+            SignedUpdates.prepare(_domainSeparatorV4(), taskId, round, _slotOf(_members[taskId]));
+        uint256 update;
+        uint256 end;
+        uint256 signature;
+        assembly ("memory-safe") {
+            update := updates.offset
+            end := add(update, updates.length)
+            signature := signatures.offset
+        }
+        _relay(taskId, round, update, end, signature, workspace);
+    }
+
+    /// @dev Takes the updates at the calldata offsets `update` .. `end`. Each run of accepted ones is one
+    /// event, copied from calldata as it is: nearly always a single run.
+    function _relay(
+        uint256 taskId,
+        uint16 round,
+        uint256 update,
+        uint256 end,
+        uint256 signature,
+        uint256 workspace
+    ) private {
         // The lane being filled, and its first index: written when the batch moves on, and at the end.
         uint256 lane = 0;
         uint256 first = NO_LANE;
-        // Calldata offsets of the current update and its signature, and of the first update not copied
-        // to `accepted` yet. They stay inside calldata: nothing in the loop comes near 2^256.
-        (uint256 update, uint256 end, uint256 signature) = _offsets(updates, signatures);
-        uint256 pending = update;
+        uint256 run = update;
+        bool some = false;
         unchecked {
+            // Offsets stay inside calldata, indices below 2^16: nothing here comes near 2^256.
             for (; update < end; (update, signature) = (update + UPDATE_BYTES, signature + SIGNATURE_BYTES)) {
-                uint256 index;
-                assembly ("memory-safe") {
-                    index := shr(240, calldataload(update))
-                }
+                uint256 index = _indexAt(update);
                 if (index - first >= Lanes.WIDTH) {
                     if (first != NO_LANE) _lanes[taskId][first / Lanes.WIDTH] = lane;
                     first = index - index % Lanes.WIDTH;
                     lane = _lanes[taskId][first / Lanes.WIDTH];
                     _requireTaking(taskId, round, lane);
                 }
-                uint256 bit = 1 << (index - first);
-                if (lane & bit != 0) {
-                    length = _copy(accepted, length, pending, update);
-                    pending = update + UPDATE_BYTES;
+                if ((lane >> (index - first)) & 1 != 0) {
+                    if (_emitRun(taskId, round, run, update)) some = true;
+                    run = update + UPDATE_BYTES;
                     continue;
                 }
-                lane |= bit;
-                (uint256 signer, uint256 word, uint256 samples) =
-                    SignedUpdates.signer(workspace, update, signature, members);
-                uint256 wrong;
-                assembly ("memory-safe") {
-                    // Status and index must match (the null address of a bad signature is no member,
-                    // its status is None), the hash not be zero, samples be 1 .. cap (0 - 1 wraps).
-                    wrong := xor(and(word, 0xffffff), or(shl(8, index), 1))
-                    wrong := or(wrong, iszero(calldataload(add(update, 2))))
-                    wrong := or(wrong, iszero(lt(sub(samples, 1), and(shr(24, word), 0xffffffff))))
-                }
-                if (wrong != 0) {
-                    if (uint24(word) != (index << 8 | uint256(MemberStatus.Active))) {
-                        revert InvalidSignature(
-                            n - (end - update) / UPDATE_BYTES, uint16(index), address(uint160(signer))
-                        );
-                    }
-                    _checkUpdate(address(uint160(signer)), word, _wordAt(update + 2), uint32(samples));
-                }
+                lane |= 1 << (index - first);
+                _checkSigned(workspace, index, update, signature);
             }
         }
-        length = _copy(accepted, length, pending, end);
-        if (length == 0) revert NoNewUpdates(taskId, round);
+        if (_emitRun(taskId, round, run, end)) some = true;
+        if (!some) revert NoNewUpdates(taskId, round);
         _lanes[taskId][first / Lanes.WIDTH] = lane;
+    }
+
+    /// @dev Reverts unless the update is signed by the active member `index`, has a hash, and declares
+    /// samples within the cap. One test for all of it, as it nearly always passes.
+    function _checkSigned(uint256 workspace, uint256 index, uint256 update, uint256 signature) private view {
+        (uint256 signer, uint256 word, uint256 samples) = SignedUpdates.signer(workspace, update, signature);
+        uint256 wrong;
         assembly ("memory-safe") {
-            mstore(accepted, length)
+            // Status and index (the null address of a bad signature is no member, its status is
+            // None), then the hash, then 1 .. cap (0 - 1 wraps).
+            wrong := xor(and(word, 0xffffff), or(shl(8, index), 1))
+            wrong := or(wrong, iszero(calldataload(add(update, 2))))
+            wrong := or(wrong, iszero(lt(sub(samples, 1), and(shr(24, word), 0xffffffff))))
         }
-        emit UpdatesRelayed(taskId, round, accepted);
+        if (wrong == 0) return;
+        address account = address(uint160(signer));
+        if (uint24(word) != (index << 8 | uint256(MemberStatus.Active))) {
+            revert InvalidSignature(uint16(index), account);
+        }
+        bytes32 updateHash;
+        assembly ("memory-safe") {
+            updateHash := calldataload(add(update, 2))
+        }
+        _checkUpdate(account, word, updateHash, uint32(samples));
+    }
+
+    function _emitRun(uint256 taskId, uint16 round, uint256 from, uint256 to) private returns (bool) {
+        if (from == to) return false;
+        bytes calldata updates;
+        assembly ("memory-safe") {
+            updates.offset := from
+            updates.length := sub(to, from)
+        }
+        emit UpdatesRelayed(taskId, round, updates);
+        return true;
+    }
+
+    function _indexAt(uint256 update) private pure returns (uint256 index) {
+        assembly ("memory-safe") {
+            index := shr(240, calldataload(update))
+        }
     }
 
     function _checkUpdate(address participant, uint256 word, bytes32 updateHash, uint32 samples) private pure {
@@ -108,45 +142,9 @@ abstract contract FLRounds is FLState, ReentrancyGuardTransient {
         if (samples == 0 || samples > cap) revert SamplesOutOfRange(participant, samples, cap);
     }
 
-    function _wordAt(uint256 offset) private pure returns (bytes32 word) {
-        assembly ("memory-safe") {
-            word := calldataload(offset)
-        }
-    }
-
     function _slotOf(mapping(address => Member) storage table) private pure returns (uint256 slot) {
         assembly ("memory-safe") {
             slot := table.slot
-        }
-    }
-
-    /// @dev Appends calldata from..to; returns the new length.
-    function _copy(bytes memory buffer, uint256 length, uint256 from, uint256 to) private pure returns (uint256) {
-        assembly ("memory-safe") {
-            calldatacopy(add(add(buffer, 32), length), from, sub(to, from))
-        }
-        unchecked {
-            return length + to - from;
-        }
-    }
-
-    /// @dev Like new bytes(length), without clearing what will be overwritten anyway.
-    function _buffer(uint256 length) private pure returns (bytes memory buffer) {
-        assembly ("memory-safe") {
-            buffer := mload(0x40)
-            mstore(0x40, add(buffer, and(add(length, 63), not(31))))
-        }
-    }
-
-    function _offsets(bytes calldata updates, bytes calldata signatures)
-        private
-        pure
-        returns (uint256 update, uint256 end, uint256 signature)
-    {
-        assembly ("memory-safe") {
-            update := updates.offset
-            end := add(update, updates.length)
-            signature := signatures.offset
         }
     }
 

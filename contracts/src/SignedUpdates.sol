@@ -8,23 +8,28 @@ library SignedUpdates {
     bytes32 internal constant TYPEHASH =
         keccak256("Update(uint256 taskId,uint16 round,bytes32 updateHash,uint32 samples)");
 
-    /// @dev A workspace is twelve words: 0x000 the five words of the struct's encoding; 0x0a0 "\x19\x01", domain separator and
-    /// struct hash (66 bytes); 0x100 the four words ecrecover takes.
-    function prepare(bytes32 domain, uint256 taskId, uint16 round) internal pure returns (uint256 words) {
+    /// @dev A workspace is thirteen words: 0x000 the five words of the struct's encoding; 0x0a0 "\x19\x01", domain separator and
+    /// struct hash (66 bytes); 0x100 the four words ecrecover takes; 0x180 the slot of the table of signers.
+    /// @param table Slot of a mapping from addresses to one-slot values.
+    function prepare(bytes32 domain, uint256 taskId, uint16 round, uint256 table)
+        internal
+        pure
+        returns (uint256 words)
+    {
         bytes32 typehash = TYPEHASH;
         assembly ("memory-safe") {
             words := mload(0x40)
-            mstore(0x40, add(words, 0x180))
+            mstore(0x40, add(words, 0x1a0))
             mstore(words, typehash)
             mstore(add(words, 0x20), taskId)
             mstore(add(words, 0x40), round)
             mstore(add(words, 0xa0), shl(240, 0x1901))
             mstore(add(words, 0xa2), domain)
+            mstore(add(words, 0x180), table)
         }
     }
 
-    /// @dev Recovers the signer and reads what `table`, a mapping from addresses to one-slot values, holds
-    /// for it. A signature that is none gives the null address. A signature has two valid forms (s and
+    /// @dev Recovers the signer and reads what the table holds for it. A signature that is none gives the null address. A signature has two valid forms (s and
     /// n - s); that is harmless here, an update counts once however it is signed.
     /// @param words The memory address of a workspace from prepare.
     /// @param update Calldata offset of uint16 index, bytes32 updateHash, uint32 samples.
@@ -32,7 +37,7 @@ library SignedUpdates {
     /// @return account The signer.
     /// @return word The value of the signer in the table.
     /// @return samples The samples declared in the update.
-    function signer(uint256 words, uint256 update, uint256 signature, uint256 table)
+    function signer(uint256 words, uint256 update, uint256 signature)
         internal
         view
         returns (uint256 account, uint256 word, uint256 samples)
@@ -50,7 +55,7 @@ library SignedUpdates {
             mstore(0, 0) // ecrecover writes nothing when the signature is none
             pop(staticcall(gas(), 1, add(words, 0x100), 0x80, 0, 0x20))
             account := mload(0)
-            mstore(0x20, table)
+            mstore(0x20, mload(add(words, 0x180)))
             word := sload(keccak256(0, 0x40))
         }
     }

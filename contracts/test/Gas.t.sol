@@ -25,6 +25,79 @@ contract GasTest is Base {
         _join(taskId, 0);
         _join(taskId, 1);
         _record("join", 80_000);
+        address p = _participant(2);
+        token.transfer(p, 10_000 ether);
+        for (uint256 k = 0; k < 2; ++k) {
+            // The first permit of an account also pays for its nonce's slot.
+            (uint8 v, bytes32 r, bytes32 s) = _permit(2, STAKE, block.timestamp);
+            vm.prank(p);
+            flc.joinWithPermit(taskId, CAP, block.timestamp, v, r, s);
+            _record(k == 0 ? "joinWithPermit, first permit" : "joinWithPermit, later", 110_000);
+            vm.prank(p);
+            flc.leave(taskId);
+            _record("leave, task open", 75_000);
+        }
+    }
+
+    /// Flat: what an update costs does not depend on how many take part.
+    function test_gas_submitUpdate_is_flat() public {
+        uint16[4] memory sizes = [4, 25, 100, 1000];
+        uint256[4] memory gas;
+        for (uint256 k = 0; k < 4; ++k) {
+            uint16 n = sizes[k];
+            uint256 taskId = _running(1, n, 1);
+            _submit(taskId, 1, 0);
+            _submit(taskId, 1, n - 1);
+            gas[k] = _record(string.concat("submitUpdate, ", vm.toString(n), " participants"), 33_000);
+        }
+        // Nothing but the zero bytes of the ids, 12 gas each, may differ.
+        for (uint256 k = 1; k < 4; ++k) _le(gas[k] > gas[0] ? gas[k] - gas[0] : gas[0] - gas[k], 50, "spread");
+    }
+
+    function test_gas_open_and_close_a_round_of_1000() public {
+        uint256 taskId = _running(2, 1000, 1);
+        vm.prank(_participant(0));
+        flc.submitUpdate(taskId, 1, keccak256("update"), 1);
+        vm.warp(block.timestamp + STEP + 1);
+        _score(taskId, 1, 0);
+        _record("submitScores, 1000 participants", 200_000);
+        _vote(taskId, 1, 0, keccak256("root"));
+        _record("submitAggregate, 1000 participants", 120_000);
+    }
+
+    function test_gas_others() public {
+        uint256 taskId = _create(_params(3, 10, 1));
+        for (uint256 i = 0; i < 10; ++i) _join(taskId, i);
+        vm.prank(OPERATOR);
+        flc.topUp(taskId, 1 ether);
+        _record("topUp", 80_000);
+        _start(taskId);
+        _record("start, 10 participants", 80_000);
+        vm.prank(_evaluator(0));
+        flc.slash(taskId, _participant(9), keccak256("evidence"));
+        _record("slash", 130_000);
+        vm.warp(block.timestamp + STEP + 1);
+        flc.expire(taskId);
+        _record("expire", 80_000);
+        flc.returnStake(taskId, _participant(0));
+        _record("returnStake", 60_000);
+        taskId = _create(_params(3, 10, 1));
+        vm.prank(OPERATOR);
+        flc.cancel(taskId);
+        _record("cancel, task open", 60_000);
+    }
+
+    function test_gas_votes_of_three_evaluators() public {
+        uint256 taskId = _running(2, 10, 3);
+        _submitAll(taskId, 1, 10);
+        for (uint256 e = 0; e < 3; ++e) {
+            _score(taskId, 1, e);
+            _record(string.concat("submitScores, evaluator ", vm.toString(e + 1), " of 3"), 60_000);
+        }
+        for (uint256 e = 0; e < 2; ++e) {
+            _vote(taskId, 1, e, keccak256("root"));
+            _record(string.concat("submitAggregate, vote ", vm.toString(e + 1), " of 2"), 90_000);
+        }
     }
 
     /// The budgets of a round of 10, every transaction counted: the first round, then a later one.

@@ -74,15 +74,6 @@ contract MembersTest is Base {
         flc.joinWithPermit(id, CAP, block.timestamp, v, r, s);
     }
 
-    function _permit(uint256 i, uint256 value, uint256 deadline) private view returns (uint8, bytes32, bytes32) {
-        bytes32 typehash =
-            keccak256("Permit(address owner,address spender,uint256 value,uint256 nonce,uint256 deadline)");
-        bytes32 structHash = keccak256(
-            abi.encode(typehash, _participant(i), address(flc), value, token.nonces(_participant(i)), deadline)
-        );
-        return vm.sign(_key(i), keccak256(abi.encodePacked("\x19\x01", token.DOMAIN_SEPARATOR(), structHash)));
-    }
-
     function test_leave_while_open_returns_the_stake_and_frees_the_index() public {
         uint256 id = _create(_params(3, 4, 1));
         for (uint256 i = 0; i < 4; ++i) _join(id, i);

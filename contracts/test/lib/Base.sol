@@ -200,6 +200,15 @@ abstract contract Base is IFLCoordinatorTypes {
         return flc.roundState(taskId).phase;
     }
 
+    function _permit(uint256 i, uint256 value, uint256 deadline) internal view returns (uint8, bytes32, bytes32) {
+        bytes32 typehash =
+            keccak256("Permit(address owner,address spender,uint256 value,uint256 nonce,uint256 deadline)");
+        bytes32 structHash = keccak256(
+            abi.encode(typehash, _participant(i), address(flc), value, token.nonces(_participant(i)), deadline)
+        );
+        return vm.sign(_key(i), keccak256(abi.encodePacked("\x19\x01", token.DOMAIN_SEPARATOR(), structHash)));
+    }
+
     // --------------------------------------------------------------- assertions
 
     function _is(TaskPhase actual, TaskPhase expected) internal pure {
