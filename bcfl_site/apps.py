@@ -1,10 +1,13 @@
+"""bcfl_site as a Django app: its commands, and Celery in every process."""
+
 from django.apps import AppConfig
 
 
-class BcflSiteConfig(AppConfig):
+class SiteConfig(AppConfig):
     name = "bcfl_site"
-    verbose_name = "BCFL Console"
 
     def ready(self) -> None:
-        # Whoever sends a task (a page, a command, the follower) must send it to our broker.
-        import bcfl_site.celery  # noqa: F401
+        """Make ours the app that shared tasks are sent through, in all threads."""
+        from bcfl_site.celery import app
+
+        app.set_default()
