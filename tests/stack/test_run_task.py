@@ -46,7 +46,7 @@ def client(stack: Stack) -> Iterator[ChainClient]:
 def read(client: ChainClient, contract: str, address: str, function: str, *args: Any) -> Any:
     abi = load(contract).abi
     data = client.call(address, encode_call(abi, function, args))
-    return decode_result(abi, function, len(args), data)
+    return next(iter(decode_result(abi, function, len(args), data).values()))
 
 
 def test_it_learns(report: dict[str, Any]) -> None:
@@ -66,9 +66,7 @@ def test_every_part_of_a_round_is_timed(report: dict[str, Any]) -> None:
 def test_each_model_hash_is_the_one_on_chain(report: dict[str, Any], client: ChainClient) -> None:
     on_chain = finalized_hashes(client, report)
     assert [r["model_hash"] for r in report["rounds"]] == on_chain
-    task = read(client, "FLCoordinator", report["contract"], "task", report["task"]["onchain_id"])[
-        "arg0"
-    ]
+    task = read(client, "FLCoordinator", report["contract"], "task", report["task"]["onchain_id"])
     assert task["modelHash"] == on_chain[-1]
 
 
@@ -76,10 +74,10 @@ def test_no_token_appears_or_vanishes(report: dict[str, Any], client: ChainClien
     """The coordinator's tokens and all other balances are the supply, and it owes what it holds."""
     token = report["token"]
     holders = holders_of(client, token)
-    balances = {a: read(client, "FLToken", token, "balanceOf", a)["arg0"] for a in holders}
-    assert sum(balances.values()) == read(client, "FLToken", token, "totalSupply")["arg0"]
-    tasks = read(client, "FLCoordinator", report["contract"], "taskCount")["arg0"]
-    owed = read(client, "FLCoordinator", report["contract"], "liabilities", 1, tasks)["arg0"]
+    balances = {a: read(client, "FLToken", token, "balanceOf", a) for a in holders}
+    assert sum(balances.values()) == read(client, "FLToken", token, "totalSupply")
+    tasks = read(client, "FLCoordinator", report["contract"], "taskCount")
+    owed = read(client, "FLCoordinator", report["contract"], "liabilities", 1, tasks)
     assert balances[report["contract"]] == owed
 
 
@@ -88,7 +86,7 @@ def test_everybody_is_paid_what_they_earned(report: dict[str, Any], client: Chai
     assert sum(int(p["earned"]) for p in people) == 1_000 * FLT == int(report["pool"]["allocated"])
     for person in people:
         assert person["claimed"] == person["earned"] != "0"
-        balance = read(client, "FLToken", report["token"], "balanceOf", person["address"])["arg0"]
+        balance = read(client, "FLToken", report["token"], "balanceOf", person["address"])
         assert int(person["balance"]) == balance
     assert all(r["rewards_match"] for r in report["rounds"])
 
