@@ -42,7 +42,9 @@ class BeatBeside(bootsteps.StartStopStep):
         self._beat: Any = None
 
     def start(self, worker: Any) -> None:
-        self._beat = EmbeddedService(worker.app, thread=True)
+        # Service does not read beat_scheduler; its own default keeps a file.
+        scheduler = worker.app.conf.beat_scheduler
+        self._beat = EmbeddedService(worker.app, thread=True, scheduler_cls=scheduler)
         self._beat.start()
 
     def stop(self, worker: Any) -> None:
