@@ -9,54 +9,35 @@ Pure: no Django, Celery, web3 or TensorFlow.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from training import kernels, robust, server
 from training.errors import DataError
 from training.specs import AlgorithmSpec
+from training.updates import Algorithm, Apply, ServerState, Update
 from training.weights import Float32, Weights
 
-_CHUNK = 1 << 14  # elements: sum, product and input together stay in a 512 KiB cache
-
-_COLUMN_CHUNK = 1 << 12  # coordinates sorted at a time: 50 updates fill 800 KiB
-
-
-@dataclass(frozen=True, eq=False)
-class Update:
-    """One checked client update. `load` opens the tensors when their turn comes, so an
-    aggregation holds one update at a time."""
-
-    participant: str
-    samples: int
-    load: Callable[[], Weights]
-
-
-@dataclass(frozen=True, eq=False)
-class ServerState:
-    """The global model and what the server's optimiser remembers between rounds (if anything)."""
-
-    weights: Weights
-    memory: Weights = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Algorithm:
-    """`init(params, weights)` makes the state before round 1; `apply(params, state, updates)`
-    the state after a round, from updates in canonical order."""
-
-    name: str
-    init: Callable[[Mapping[str, Any], Weights], ServerState]
-    apply: Callable[[Mapping[str, Any], ServerState, Iterable[Update]], ServerState]
+__all__ = [
+    "ALGORITHMS",
+    "Algorithm",
+    "ServerState",
+    "Update",
+    "aggregate",
+    "initial_state",
+    "weighted_mean",
+]
 
 
 def aggregate(spec: AlgorithmSpec, state: ServerState, updates: Iterable[Update]) -> ServerState:
     """The state after a round. The order of `updates` does not matter.
 
-    DataError for no update, two of one participant, or samples below 1.
+    DataError for no update, two of one participant, samples below 1, a negative score, or a
+    result that overflowed.
     """
     ordered = sorted(updates, key=lambda update: update.participant.lower())
     if not ordered:
@@ -69,7 +50,11 @@ def aggregate(spec: AlgorithmSpec, state: ServerState, updates: Iterable[Update]
             raise DataError(
                 f"{update.participant} reports {update.samples} samples, but at least 1 counts."
             )
-    return ALGORITHMS[spec.name].apply(spec.params, state, ordered)
+        if update.score < 0:
+            raise DataError(f"{update.participant} scored {update.score}, but the least is 0.")
+    after_round = ALGORITHMS[spec.name].apply(spec.params, state, ordered)
+    server.check_memory(after_round.memory)
+    return after_round
 
 
 def initial_state(spec: AlgorithmSpec, weights: Weights) -> ServerState:
@@ -77,37 +62,60 @@ def initial_state(spec: AlgorithmSpec, weights: Weights) -> ServerState:
     return ALGORITHMS[spec.name].init(spec.params, weights)
 
 
-def weighted_mean(updates: Iterable[Update], like: Weights) -> dict[str, Float32]:
-    """Σ samples·weights ÷ Σ samples as float32; memory of two models, however many updates.
+def weighted_mean(
+    updates: Iterable[Update],
+    like: Weights,
+    weigh: Callable[[Update], int] = lambda update: update.samples,
+) -> dict[str, Float32]:
+    """Σ weight·tensors ÷ Σ weight as float32, by default weighted by samples."""
+    mean = _mean64(updates, like, weigh)
+    return {name: mean[name].astype(np.float32).reshape(like[name].shape) for name in mean}
 
-    A float32 times a sample count below 2^29 is exact in float64, so only the sums round, far
-    below the float32 that comes out.
+
+def _mean64(
+    updates: Iterable[Update], like: Weights, weigh: Callable[[Update], int]
+) -> dict[str, npt.NDArray[np.float64]]:
+    """The flat float64 mean; memory of two models and GROUP updates, however many there are.
+
+    A float32 times a weight below 2^29 is exact in float64, so only the sums round, far below
+    the float32 that comes out.
     """
-    names = sorted(like)
-    sums = {name: np.zeros(like[name].size, dtype=np.float64) for name in names}
-    product = np.empty(_CHUNK, dtype=np.float64)
+    sums = {name: np.zeros(like[name].size, dtype=np.float64) for name in sorted(like)}
     total = 0
-    for update in updates:
-        total += update.samples
-        weights = update.load()
-        for name in names:
-            for into, part in _chunks(sums[name], weights[name]):
-                scaled = product[: part.size]
-                np.multiply(part, float(update.samples), out=scaled, dtype=np.float64)
-                np.add(into, scaled, out=into)
-    for name in names:
-        np.divide(sums[name], float(total), out=sums[name])
-    return {name: sums[name].astype(np.float32).reshape(like[name].shape) for name in names}
+    for group in _groups(updates):
+        weights = np.array([weigh(update) for update in group], dtype=np.float64)
+        total += sum(weigh(update) for update in group)
+        opened = [update.load() for update in group]
+        for name, into in sums.items():
+            _add(into, tuple(kernels.flat(one[name]) for one in opened), weights)
+        del opened  # before the next group is opened
+    for into in sums.values():
+        np.divide(into, float(total), out=into)
+    return sums
 
 
-def _chunks(into: Any, tensor: Float32) -> Iterator[tuple[Any, Any]]:
-    flat = tensor.reshape(-1)
-    for at in range(0, flat.size, _CHUNK):
-        yield into[at : at + _CHUNK], flat[at : at + _CHUNK]
+def _groups(updates: Iterable[Update]) -> Iterable[list[Update]]:
+    """GROUP at a time, the rest one by one: two shapes to compile, not eight."""
+    iterator = iter(updates)
+    while group := [update for _, update in zip(range(kernels.GROUP), iterator, strict=False)]:
+        if len(group) == kernels.GROUP:
+            yield group
+        else:
+            yield from ([update] for update in group)
+
+
+def _add(into: Any, rows: tuple[Float32, ...], weights: npt.NDArray[np.float64]) -> None:
+    kernels.pieces(
+        into.size, lambda start, stop: kernels.add_weighted(into, rows, weights, start, stop)
+    )
 
 
 def _stateless(params: Mapping[str, Any], weights: Weights) -> ServerState:
     return ServerState(weights)
+
+
+def _by_samples(update: Update) -> int:
+    return update.samples
 
 
 def _fedavg(
@@ -117,58 +125,51 @@ def _fedavg(
     return ServerState(weighted_mean(updates, state.weights))
 
 
-def _median(
+def _score_mean(
     params: Mapping[str, Any], state: ServerState, updates: Iterable[Update]
 ) -> ServerState:
-    """Coordinate-wise median, Yin et al. 2018 (arXiv 1803.01498), algorithm 1, option I."""
-
-    def middle(column: Any) -> Any:
-        count = len(column)
-        low, high = column[(count - 1) // 2], column[count // 2]
-        return (low.astype(np.float64) + high) / 2.0
-
-    return ServerState(_by_coordinate(updates, state.weights, middle))
+    """The mean weighted by score; equal weights when nobody scored."""
+    ordered = list(updates)
+    scored = any(update.score for update in ordered)
+    return ServerState(
+        weighted_mean(ordered, state.weights, lambda one: one.score if scored else 1)
+    )
 
 
-def _trimmed_mean(
+def _fedavgm(
     params: Mapping[str, Any], state: ServerState, updates: Iterable[Update]
 ) -> ServerState:
-    """Coordinate-wise trimmed mean, Yin et al. 2018 (arXiv 1803.01498), algorithm 1, option II."""
-
-    def inner_mean(column: Any) -> Any:
-        cut = int(params["trim"] * len(column) + 1e-9)  # 0.29 · 100 is 28.999...
-        kept = column[cut : len(column) - cut]
-        total = np.zeros(column.shape[1], dtype=np.float64)
-        for row in kept:  # lowest to highest, whatever the machine
-            total += row
-        return total / len(kept)
-
-    return ServerState(_by_coordinate(updates, state.weights, inner_mean))
+    """FedAvg with server momentum: Hsu et al. 2019 (arXiv 1909.06335)."""
+    return server.momentum_step(params, state, _mean64(updates, state.weights, _by_samples))
 
 
-def _by_coordinate(
-    updates: Iterable[Update], like: Weights, combine: Callable[[Any], Any]
-) -> dict[str, Float32]:
-    """`combine` of the ascending values of each coordinate, (updates, chunk) → (chunk,)."""
-    opened = [update.load() for update in updates]
-    result: dict[str, Float32] = {}
-    for name in sorted(like):
-        out = np.empty(like[name].size, dtype=np.float32)
-        rows = [weights[name].reshape(-1) for weights in opened]
-        for at in range(0, out.size, _COLUMN_CHUNK):
-            # + 0.0: a sort may put -0.0 and 0.0 either way round, so there is only one zero
-            column = np.stack([row[at : at + _COLUMN_CHUNK] for row in rows]) + np.float32(0.0)
-            column.sort(axis=0)
-            out[at : at + _COLUMN_CHUNK] = combine(column)
-        result[name] = out.reshape(like[name].shape)
-    return result
+def _adaptive(second_moment: Callable[[float], Callable[[Any, Any], Any]]) -> Apply:
+    def apply(
+        params: Mapping[str, Any], state: ServerState, updates: Iterable[Update]
+    ) -> ServerState:
+        mean = _mean64(updates, state.weights, _by_samples)
+        return server.adaptive_step(params, state, mean, second_moment)
+
+    return apply
 
 
-# FedSGD and FedProx differ from FedAvg in what participants do (training.local), not here.
+# FedSGD and FedProx differ from FedAvg in what participants do (training.local), and BlockFLow
+# from the score-weighted mean in what the scores are (training.round), not here.
 ALGORITHMS: dict[str, Algorithm] = {
-    "fedavg": Algorithm("fedavg", _stateless, _fedavg),
-    "fedsgd": Algorithm("fedsgd", _stateless, _fedavg),
-    "fedprox": Algorithm("fedprox", _stateless, _fedavg),
-    "median": Algorithm("median", _stateless, _median),
-    "trimmed_mean": Algorithm("trimmed_mean", _stateless, _trimmed_mean),
+    name: Algorithm(name, _stateless, apply)
+    for name, apply in {
+        "fedavg": _fedavg,
+        "fedsgd": _fedavg,
+        "fedprox": _fedavg,
+        "fedavgm": _fedavgm,
+        "fedadam": _adaptive(server.adam_second),
+        "fedyogi": _adaptive(server.yogi_second),
+        "median": robust.median,
+        "trimmed_mean": robust.trimmed_mean,
+        "krum": robust.krum,
+        "multi_krum": robust.multi_krum,
+        "score_mean": _score_mean,
+        "score_median": robust.score_median,
+        "blockflow": _score_mean,
+    }.items()
 }

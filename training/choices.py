@@ -6,129 +6,27 @@ an option is offered exactly when it works. Pure: no Django, Celery, web3 or Ten
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from training.algorithm_choices import ALGORITHMS
+from training.parameters import Choice, DatasetChoice, ModelChoice, Parameter, table
 
-from training.errors import SpecError
+__all__ = [
+    "ALGORITHMS",
+    "DATASETS",
+    "HOLDOUT",
+    "LOCAL_PARAMETERS",
+    "MODELS",
+    "OPTIMIZERS",
+    "PARTITIONS",
+    "REWARD_MODES",
+    "SCORINGS",
+    "TASK_PARAMETERS",
+    "Choice",
+    "DatasetChoice",
+    "ModelChoice",
+    "Parameter",
+]
 
-ParameterKind = Literal["int", "float", "ints", "choice"]
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One number (or list, or word) that belongs to a choice, with its bounds (inclusive)."""
-
-    name: str
-    label: str
-    help: str
-    kind: ParameterKind
-    default: Any
-    minimum: float | None = None
-    maximum: float | None = None
-    max_items: int = 0  # kind "ints": how many at most
-    options: tuple[str, ...] = ()  # kind "choice"
-    unit: str = ""
-
-    @property
-    def limit(self) -> str:
-        """The bounds in words, as error messages and form hints show them."""
-        if self.kind == "choice":
-            return "one of " + ", ".join(self.options)
-        number = "a number" if self.kind == "float" else "a whole number"
-        between = f"{number} from {_plain(self.minimum)} to {_plain(self.maximum)}"
-        if self.kind == "ints":
-            return f"a list of 1 to {self.max_items} values, each {between}"
-        return between
-
-    def check(self, field: str, value: Any) -> Any:
-        """`value` in its one canonical type, so that 1 and 1.0 hash alike; SpecError if bad."""
-        if self.kind == "choice":
-            if not isinstance(value, str) or value not in self.options:
-                raise self._error(field, value)
-            return value
-        if self.kind == "ints":
-            if not isinstance(value, (list, tuple)) or not 1 <= len(value) <= self.max_items:
-                raise self._error(field, value)
-            return [self._number(field, item) for item in value]
-        return self._number(field, value)
-
-    def _number(self, field: str, value: Any) -> int | float:
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise self._error(field, value)
-        if not math.isfinite(value):
-            raise self._error(field, value)
-        number: int | float
-        if self.kind == "float":
-            number = float(value) + 0.0  # -0.0 and 0.0 are one configuration
-        elif float(value).is_integer():
-            number = int(value)
-        else:
-            raise self._error(field, value)
-        if (self.minimum is not None and number < self.minimum) or (
-            self.maximum is not None and number > self.maximum
-        ):
-            raise self._error(field, value)
-        return number
-
-    def _error(self, field: str, value: Any) -> SpecError:
-        return SpecError(
-            field, value, self.limit, f"Leave it out to use the default, {self.default!r}."
-        )
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One row of a table: a name for configurations, a label and a sentence for people."""
-
-    name: str
-    label: str
-    help: str
-    parameters: tuple[Parameter, ...] = ()
-
-    def check_params(self, field: str, params: Mapping[str, Any]) -> dict[str, Any]:
-        """`params` completed with defaults, each checked; unknown names are refused."""
-        if not isinstance(params, Mapping):
-            raise SpecError(field, params, "an object of named parameters", "Use {} for defaults.")
-        known = {parameter.name: parameter for parameter in self.parameters}
-        for name in params:
-            if name not in known:
-                limit = "one of " + ", ".join(known) if known else f"absent: {self.name} takes none"
-                raise SpecError(f"{field}.{name}", params[name], limit, "Remove it.")
-        return {
-            name: parameter.check(f"{field}.{name}", params.get(name, parameter.default))
-            for name, parameter in known.items()
-        }
-
-
-@dataclass(frozen=True)
-class DatasetChoice(Choice):
-    """A data set: what a form needs to know before loading it."""
-
-    samples: int = 0
-    classes: int = 0
-    input_shape: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True)
-class ModelChoice(Choice):
-    """A model; `image_only` ones need an input of height × width (× channels)."""
-
-    image_only: bool = False
-
-
-def _plain(number: float | None) -> str:
-    if number is None:
-        return "any"
-    return str(int(number)) if float(number).is_integer() else repr(number)
-
-
-def _table(*choices: Any) -> dict[str, Any]:
-    return {choice.name: choice for choice in choices}
-
-
-DATASETS: dict[str, DatasetChoice] = _table(
+DATASETS: dict[str, DatasetChoice] = table(
     DatasetChoice(
         "digits",
         "Handwritten digits",
@@ -147,7 +45,7 @@ DATASETS: dict[str, DatasetChoice] = _table(
     ),
 )
 
-PARTITIONS: dict[str, Choice] = _table(
+PARTITIONS: dict[str, Choice] = table(
     Choice("iid", "Even and mixed", "Everyone gets the same amount, drawn at random."),
     Choice(
         "dirichlet",
@@ -199,7 +97,7 @@ PARTITIONS: dict[str, Choice] = _table(
     ),
 )
 
-MODELS: dict[str, ModelChoice] = _table(
+MODELS: dict[str, ModelChoice] = table(
     ModelChoice(
         "logistic",
         "Logistic regression",
@@ -248,90 +146,64 @@ MODELS: dict[str, ModelChoice] = _table(
     ),
 )
 
-# The norm bound belongs to every algorithm: it is what keeps one huge update from deciding all.
-_NORM_BOUND = Parameter(
-    "norm_bound",
-    "Largest update",
-    "Updates further than this (L2) from the global model are rejected.",
-    "float",
-    100.0,
-    0.001,
-    1e6,
-)
-
-ALGORITHMS: dict[str, Choice] = _table(
-    Choice(
-        "fedavg",
-        "FedAvg",
-        "Averages the participants' models, weighted by their samples (McMahan et al. 2017).",
-        (_NORM_BOUND,),
-    ),
-    Choice(
-        "fedsgd",
-        "FedSGD",
-        "One plain gradient step on all of a participant's samples per round, then averaged: "
-        "local epochs, batch size and optimizer are not used (McMahan et al. 2017).",
-        (_NORM_BOUND,),
-    ),
-    Choice(
-        "fedprox",
-        "FedProx",
-        "FedAvg whose local training is held near the global model; for uneven data "
-        "(Li et al. 2020).",
-        (
-            Parameter(
-                "mu",
-                "Pull μ",
-                "Strength of the pull to the global model; 0 is FedAvg.",
-                "float",
-                0.01,
-                0.0,
-                10.0,
-            ),
-            _NORM_BOUND,
-        ),
-    ),
-    Choice(
-        "median",
-        "Coordinate median",
-        "Takes the middle value of each weight, so fewer than half can lie; samples do not "
-        "count (Yin et al. 2018).",
-        (_NORM_BOUND,),
-    ),
-    Choice(
-        "trimmed_mean",
-        "Trimmed mean",
-        "Drops the highest and lowest values of each weight, then averages; samples do not "
-        "count (Yin et al. 2018).",
-        (
-            Parameter(
-                "trim",
-                "Trim",
-                "Share of the updates dropped at each end, rounded down.",
-                "float",
-                0.2,
-                0.0,
-                0.49,
-            ),
-            _NORM_BOUND,
-        ),
-    ),
-)
-
-OPTIMIZERS: dict[str, Choice] = _table(
+OPTIMIZERS: dict[str, Choice] = table(
     Choice("adam", "Adam", "Adapts the step per weight; needs little tuning."),
     Choice("sgd", "SGD", "Plain gradient steps, with momentum if wanted."),
 )
 
-SCORINGS: dict[str, Choice] = _table(
+SCORINGS: dict[str, Choice] = table(
     Choice(
         "accuracy",
         "Accuracy",
         "Each update is scored by its own accuracy on the held-out samples; one evaluation each.",
     ),
+    Choice(
+        "marginal_gain",
+        "Marginal gain",
+        "By how much an update alone beats the global model it started from; one evaluation each "
+        "and one more.",
+    ),
+    Choice(
+        "leave_one_out",
+        "Leave one out",
+        "By how much the new global model gets worse without the update; as many averages and "
+        "evaluations as updates, and one more.",
+    ),
+    Choice(
+        "shapley",
+        "Shapley, exact",
+        "An update's gain over every subset of the others; 2ⁿ averages and evaluations for n "
+        "updates, so at most 10 participants (1,024).",
+    ),
+    Choice(
+        "shapley_sampled",
+        "Shapley, sampled",
+        "The same, over random orders that stop once nothing more is gained; up to n averages "
+        "and evaluations per order (Ghorbani and Zou 2019).",
+        (
+            Parameter(
+                "permutations",
+                "Orders",
+                "Random orders of the updates; the error halves with four times as many.",
+                "int",
+                20,
+                1,
+                10_000,
+            ),
+            Parameter(
+                "tolerance",
+                "Tolerance",
+                "An order stops when its accuracy is this close to everyone's together.",
+                "float",
+                0.002,
+                0.0,
+                0.5,
+            ),
+        ),
+    ),
 )
 
-REWARD_MODES: dict[str, Choice] = _table(
+REWARD_MODES: dict[str, Choice] = table(
     Choice("score", "By score", "The round's reward is split in proportion to the scores."),
     Choice("samples", "By samples", "Split in proportion to the samples each trained on."),
     Choice("equal", "Equally", "Everyone whose update was accepted earns the same."),

@@ -23,6 +23,7 @@ PURPOSE_SPLIT = 1
 PURPOSE_PARTITION = 2
 PURPOSE_INITIAL = 3
 PURPOSE_SHUFFLE = 4
+PURPOSE_SCORING = 5
 
 FEWEST_SAMPLES = 8  # a share is topped up to this many, or to an even share if that is less
 

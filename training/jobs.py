@@ -86,6 +86,7 @@ class AggregateJob(_Record):
     """Everything an evaluator needs for one round. `members` in member-index order.
 
     `state_ref` is the server optimiser's state after the round before ("" = none yet).
+    `sheets` holds what other judges think, for BlockFLow: address → a score in ppm per member.
     """
 
     config: Mapping[str, Any] = field(hash=False)
@@ -95,6 +96,7 @@ class AggregateJob(_Record):
     updates: Sequence[UpdateRef]
     members: Sequence[str]
     state_ref: str = ""
+    sheets: Mapping[str, Sequence[int]] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         check_range("task_id", self.task_id, 0, 2**256 - 1)
@@ -104,6 +106,11 @@ class AggregateJob(_Record):
             check_hash("state_ref", self.state_ref)
         for member in self.members:
             check_address("members", member)
+        for judge, sheet in self.sheets.items():
+            check_address("sheets", judge)
+            check_range(f"sheets.{judge} (length)", len(sheet), *[len(self.members)] * 2)
+            for score in sheet:
+                check_range(f"sheets.{judge}", score, 0, 1_000_000)
         set_field(self, "members", tuple(self.members))
         set_field(
             self,
@@ -121,7 +128,7 @@ class AggregateResult(_Record):
 
     `accuracy` 0 to 1 and `accuracy_ppm` of the new global model on the held-out samples.
     `rejected` pairs an address with its reason ("norm: ..."). `scores` has an integer for every
-    accepted update: ppm for accuracy, 1 each for equal, the sample count for samples.
+    accepted update: ppm by the task's scoring, 1 each for equal, the sample count for samples.
     `update_metrics[address]` = {accuracy, loss, norm, samples}. `state_ref` goes into the next
     round's job.
     """

@@ -8,11 +8,23 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from functools import lru_cache, partial
 from typing import Protocol
 
 from training.aggregation import ServerState, Update, aggregate, initial_state
 from training.blobs import BlobStore
+from training.contribution import (
+    blockflow,
+    cost,
+    leave_one_out,
+    marginal_gain,
+    payable,
+    shapley,
+    shapley_sampled,
+)
+from training.data import PURPOSE_SCORING, generator
 from training.errors import BlobCorrupt, BlobMissing, UpdateRejected
 from training.scoring import ppm
 from training.specs import AggregateJob, AggregateResult, TaskConfig, UpdateRef, update_hash
@@ -42,7 +54,8 @@ class _Findings:
 
     accepted: list[Update] = field(default_factory=list)
     rejected: list[tuple[str, str]] = field(default_factory=list)
-    scores: dict[str, int] = field(default_factory=dict)
+    correct: list[int] = field(default_factory=list)  # held-out samples, as accepted
+    held_out: int = 0
     metrics: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
@@ -60,14 +73,15 @@ def aggregate_round(
     report = progress or (lambda stage, done, total: None)
 
     started = time.perf_counter()
-    findings = _score_updates(job, config, reference, blobs, evaluate, report)
+    findings = _check_updates(job, config, reference, blobs, evaluate, report)
+    before = _state(job, config, reference, blobs)
+    accepted = _weighted(job, config, findings)
+    scores = _scores(job, config, before, accepted, findings, evaluate, report)
     scored = time.perf_counter()
 
     report("aggregating", 0, 1)
-    state = _state(job, config, reference, blobs)
-    if findings.accepted:
-        state = aggregate(config.algorithm, state, findings.accepted)
-    model_hash = blobs.put(encode(state.weights)) if findings.accepted else job.model_ref
+    state = aggregate(config.algorithm, before, accepted) if accepted else before
+    model_hash = blobs.put(encode(state.weights)) if accepted else job.model_ref
     state_ref = blobs.put(encode(state.memory)) if state.memory else ""
     overall = evaluate(config, state.weights)
     report("aggregating", 1, 1)
@@ -77,10 +91,10 @@ def aggregate_round(
         accuracy=overall.accuracy,
         accuracy_ppm=ppm(overall.correct, overall.total),
         loss=overall.loss,
-        accepted=[update.participant for update in findings.accepted],
+        accepted=[update.participant for update in accepted],
         rejected=findings.rejected,
-        scores=findings.scores,
-        samples={update.participant: update.samples for update in findings.accepted},
+        scores=scores,
+        samples={update.participant: update.samples for update in accepted},
         update_metrics=findings.metrics,
         seconds_score=scored - started,
         seconds_aggregate=time.perf_counter() - scored,
@@ -90,7 +104,7 @@ def aggregate_round(
     )
 
 
-def _score_updates(
+def _check_updates(
     job: AggregateJob,
     config: TaskConfig,
     reference: Weights,
@@ -121,7 +135,8 @@ def _score_updates(
                 lambda ref=update.content_hash: blobs.open_weights(ref),  # type: ignore[misc]
             )
         )
-        findings.scores[address] = _SCORES[config.reward_mode](metrics, update)
+        findings.correct.append(metrics.correct)
+        findings.held_out = metrics.total
         findings.metrics[address] = {
             "accuracy": metrics.accuracy,
             "loss": metrics.loss,
@@ -184,8 +199,86 @@ def _state(
     return ServerState(reference, blobs.open_weights(job.state_ref))
 
 
-_SCORES: Mapping[str, Callable[[Evaluation, UpdateRef], int]] = {
-    "score": lambda metrics, update: ppm(metrics.correct, metrics.total),
-    "samples": lambda metrics, update: update.samples,
-    "equal": lambda metrics, update: 1,
-}
+def _weighted(job: AggregateJob, config: TaskConfig, findings: _Findings) -> list[Update]:
+    """The accepted updates with what score-weighted algorithms weigh them by."""
+    scores = [ppm(correct, findings.held_out) for correct in findings.correct]
+    if config.algorithm.name == "blockflow" and scores:
+        participants = [update.participant for update in findings.accepted]
+        places = [job.members.index(participant) for participant in participants]
+        others = {judge: [sheet[at] for at in places] for judge, sheet in job.sheets.items()}
+        scores = blockflow({**others, "": scores}, participants)
+    return [
+        replace(update, score=score)
+        for update, score in zip(findings.accepted, scores, strict=True)
+    ]
+
+
+def _scores(
+    job: AggregateJob,
+    config: TaskConfig,
+    before: ServerState,
+    accepted: list[Update],
+    findings: _Findings,
+    evaluate: Evaluate,
+    report: Progress,
+) -> dict[str, int]:
+    """An integer for each accepted update, by the reward mode and the task's scoring."""
+    participants = [update.participant for update in accepted]
+    if config.reward_mode == "equal":
+        return dict.fromkeys(participants, 1)
+    if config.reward_mode == "samples":
+        return {update.participant: update.samples for update in accepted}
+    own, count = findings.correct, len(accepted)
+    if config.scoring == "accuracy" or not accepted:
+        scores = [ppm(correct, findings.held_out) for correct in own]
+        return dict(zip(participants, scores, strict=True))
+    most = cost(config.scoring, count, config.scoring_params).evaluations - count
+    value = _Coalitions(config, before, accepted, evaluate, lambda done: report("gain", done, most))
+    worth: list[Fraction]
+    if config.scoring == "marginal_gain":
+        worth = marginal_gain(own, value(frozenset()))
+    elif config.scoring == "leave_one_out":
+        worth = leave_one_out(count, value)
+    elif config.scoring == "shapley":
+        worth = shapley(count, value)
+    else:
+        worth = shapley_sampled(
+            count,
+            value,
+            config.scoring_params["permutations"],
+            Fraction(config.scoring_params["tolerance"]) * findings.held_out,
+            generator(config.seed, PURPOSE_SCORING, job.round),
+        )
+    scores = payable(worth, findings.held_out, own)
+    return dict(zip(participants, scores, strict=True))
+
+
+class _Coalitions:
+    """Held-out samples that the model of some of the updates gets right; computed once each."""
+
+    def __init__(
+        self,
+        config: TaskConfig,
+        before: ServerState,
+        accepted: list[Update],
+        evaluate: Evaluate,
+        report: Callable[[int], None],
+    ) -> None:
+        self._config, self._before, self._evaluate = config, before, evaluate
+        # Opened (so hashed) once: a subset is averaged thousands of times. At most 256 stay
+        # open, because each holds a file descriptor.
+        load = lru_cache(maxsize=256)(lambda index: accepted[index].load())
+        self._updates = [
+            replace(update, load=partial(load, index)) for index, update in enumerate(accepted)
+        ]
+        self._report = report
+        self._known: dict[frozenset[int], int] = {}
+
+    def __call__(self, coalition: frozenset[int]) -> int:
+        if coalition not in self._known:
+            chosen = [self._updates[index] for index in sorted(coalition)]
+            algorithm = self._config.algorithm
+            state = aggregate(algorithm, self._before, chosen) if chosen else self._before
+            self._known[coalition] = self._evaluate(self._config, state.weights).correct
+            self._report(len(self._known))
+        return self._known[coalition]

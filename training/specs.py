@@ -65,6 +65,7 @@ __all__ = [
 ]
 
 CONFIG_VERSION = 1
+EXACT_SHAPLEY = 10  # participants: 1,024 models to average and evaluate
 _ChoiceT = TypeVar("_ChoiceT", bound=Choice)
 
 _SALT = re.compile(r"[0-9A-Za-z_.:-]{0,128}")
@@ -158,6 +159,7 @@ class TaskConfig:
     seed: int = _TASK["seed"].default
     salt: str = ""
     version: int = CONFIG_VERSION
+    scoring_params: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         if self.version != CONFIG_VERSION or isinstance(self.version, bool):
@@ -174,7 +176,9 @@ class TaskConfig:
                 "up to 128 of the characters 0-9 A-Z a-z _ . : -",
                 "Hex digits do well.",
             )
-        _check_choice("scoring", self.scoring, SCORINGS)
+        scoring = _check_choice("scoring", self.scoring, SCORINGS)
+        params = scoring.check_params("scoring_params", self.scoring_params)
+        set_field(self, "scoring_params", params)
         _check_choice("reward_mode", self.reward_mode, REWARD_MODES)
         for name, parameter in _TASK.items():
             set_field(self, name, parameter.check(name, getattr(self, name)))
@@ -215,10 +219,37 @@ class TaskConfig:
                 f"participants and {training_samples} training samples",
                 "Use fewer shards or fewer participants.",
             )
+        self._check_rules()
+
+    def _check_rules(self) -> None:
+        if self.scoring == "shapley" and self.participants > EXACT_SHAPLEY:
+            raise SpecError(
+                "scoring",
+                self.scoring,
+                f"for at most {EXACT_SHAPLEY} participants, and there are {self.participants}",
+                "Use shapley_sampled.",
+            )
+        liars = self.algorithm.params.get("liars", 0.0)
+        bad = int(liars * self.participants + 1e-9)
+        if "liars" in self.algorithm.params and self.participants < 2 * bad + 3:
+            raise SpecError(
+                "algorithm.params.liars",
+                liars,
+                f"at most {max(0, (self.participants - 3) // 2)} of {self.participants} "
+                f"participants for {self.algorithm.name} (n ≥ 2f + 3)",
+                "Use fewer liars, more participants or median.",
+            )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types; `from_dict` takes it back."""
-        return asdict(self)
+        """Plain JSON types; `from_dict` takes it back.
+
+        What came after the first configurations appears only where it says something, so that
+        theirs keep their hashes.
+        """
+        plain = asdict(self)
+        if not self.scoring_params:
+            del plain["scoring_params"]
+        return plain
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:

@@ -95,7 +95,8 @@ def train_update(job: Mapping[str, Any], progress: str | None = None) -> dict[st
 def aggregate_round(job: Mapping[str, Any], progress: str | None = None) -> dict[str, Any]:
     """Runs an AggregateJob; returns an AggregateResult as a dict.
 
-    `progress` as in `train_update`, with the stages "scoring" (done and total in updates) and
+    `progress` as in `train_update`, with the stages "scoring" (done and total in updates),
+    "gain" (models evaluated, and the most there can be; only for scorings that need them) and
     "aggregating", and slot and participant None.
     """
     from training import local

@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from tests.training.factories import address, tensors, update
+from training import kernels
 from training.aggregation import ServerState, Update, aggregate, initial_state
 from training.errors import DataError
 from training.specs import ALGORITHMS, AlgorithmSpec
@@ -79,6 +80,9 @@ def test_trimmed_mean_of_nothing_trimmed_is_the_plain_mean() -> None:
     assert run("trimmed_mean", *two, trim=0.49)["k"] == [[0.5, 0.0], [0.0, 0.0]]
 
 
+# A server optimiser may step beyond the updates: that is its point.
+WITHIN = sorted(ALGORITHMS.keys() - {"fedavgm", "fedadam", "fedyogi"})
+
 clients = st.lists(
     st.tuples(
         st.integers(1, 10_000),
@@ -89,6 +93,7 @@ clients = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(clients=clients, name=st.sampled_from(sorted(ALGORITHMS)), data=st.data())
 def test_order_of_arrival_never_changes_a_bit(
     clients: list[tuple[int, Float32]], name: str, data: st.DataObject
@@ -102,7 +107,8 @@ def test_order_of_arrival_never_changes_a_bit(
     )
 
 
-@given(clients=clients, name=st.sampled_from(sorted(ALGORITHMS)))
+@settings(deadline=None)
+@given(clients=clients, name=st.sampled_from(WITHIN))
 def test_result_stays_between_lowest_and_highest(
     clients: list[tuple[int, Float32]], name: str
 ) -> None:
@@ -114,6 +120,7 @@ def test_result_stays_between_lowest_and_highest(
     assert (result <= np.nextafter(stacked.max(axis=0), np.float32(np.inf))).all()
 
 
+@settings(deadline=None)
 @given(clients=clients, name=st.sampled_from(["median", "trimmed_mean"]))
 def test_robust_rules_survive_their_share_of_liars(
     clients: list[tuple[int, Float32]], name: str
@@ -128,6 +135,7 @@ def test_robust_rules_survive_their_share_of_liars(
     assert (result <= np.nextafter(np.max(honest, axis=0), np.float32(np.inf))).all()
 
 
+@settings(deadline=None)
 @given(clients)
 def test_agrees_with_numpy_average(clients: list[tuple[int, Float32]]) -> None:
     updates = [update(number, n, {"w": w}) for number, (n, w) in enumerate(clients)]
@@ -158,14 +166,15 @@ def test_chunks_do_not_show_at_their_borders() -> None:
     )
 
 
-def test_fedavg_holds_one_update_at_a_time_in_address_order() -> None:
+@pytest.mark.parametrize("name", ["fedavg", "fedavgm", "fedadam", "score_mean"])
+def test_means_hold_few_updates_at_a_time_in_address_order(name: str) -> None:
     alive: list[weakref.ref[Any]] = []
     opened: list[int] = []
 
     def opener(number: int) -> Update:
         def load() -> dict[str, Float32]:
             tensor = np.full(3, number, dtype=np.float32)
-            assert sum(ref() is not None for ref in alive) <= 1
+            assert sum(ref() is not None for ref in alive) < kernels.GROUP
             alive.append(weakref.ref(tensor))
             opened.append(number)
             return {"w": tensor}
@@ -173,9 +182,9 @@ def test_fedavg_holds_one_update_at_a_time_in_address_order() -> None:
         return Update(address(number).upper().replace("X", "x"), 1, load)
 
     state = ServerState({"w": np.zeros(3, np.float32)})
-    result = aggregate(AlgorithmSpec(), state, [opener(n) for n in (11, 2, 10, 1)])
-    assert opened == [1, 2, 10, 11]
-    assert result.weights["w"].tolist() == [6.0, 6.0, 6.0]
+    numbers = list(range(1, 5 * kernels.GROUP + 4))
+    aggregate(AlgorithmSpec(name), state, [opener(number) for number in reversed(numbers)])
+    assert opened == numbers
 
 
 def test_bad_rounds_are_refused() -> None:
@@ -189,7 +198,7 @@ def test_bad_rounds_are_refused() -> None:
 
 
 def test_initial_state_is_the_model() -> None:
-    for name in ALGORITHMS:
+    for name in ALGORITHMS:  # no memory yet is what each of them starts from
         state = initial_state(AlgorithmSpec(name), START.weights)
         assert state.weights is START.weights
         assert state.memory == {}

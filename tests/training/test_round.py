@@ -18,7 +18,7 @@ from tests.training.factories import (
 from training import data
 from training.aggregation import Update, weighted_mean
 from training.blobs import BlobStore
-from training.errors import BlobCorrupt, BlobMissing
+from training.errors import BlobCorrupt, BlobMissing, SpecError
 from training.round import aggregate_round
 from training.scoring import ppm
 from training.specs import (
@@ -288,3 +288,77 @@ def test_bad_global_model_stops_the_round(round_: Round) -> None:
     round_.blobs.path(round_.model_ref).write_bytes(b"rubbish")
     with pytest.raises(BlobCorrupt):
         round_.run(round_.updates)
+
+
+def test_scorings_pay_gain_and_nothing_for_harm(round_: Round) -> None:
+    """Participant 0 sends the opposite of what it learned."""
+    harm = {
+        name: (3 * round_.reference[name] - 2 * round_.weights[0][name]).astype(np.float32)
+        for name in round_.reference
+    }
+    updates = [round_.ref(0, harm), *round_.updates[1:]]
+    for scoring in ("marginal_gain", "leave_one_out", "shapley", "shapley_sampled"):
+        config = replace(CONFIG, scoring=scoring)
+        result = round_.run(updates, config)
+        assert result.accepted == sorted(MEMBERS)
+        assert result.scores[MEMBERS[0]] == 0
+        assert sum(result.scores.values()) > 0
+        again = round_.run(list(reversed(updates)), config)
+        assert (again.scores, again.model_hash) == (result.scores, result.model_hash)
+
+
+def test_exact_shapley_shares_out_at_least_what_the_round_gained(round_: Round) -> None:
+    result = round_.run(round_.updates, replace(CONFIG, scoring="shapley"))
+    gained = result.accuracy - evaluate_logistic(CONFIG, round_.reference).accuracy
+    assert gained > 0
+    # More when somebody did harm (that counts as 0), less only by rounding down.
+    assert sum(result.scores.values()) >= 1e6 * gained - 4
+
+
+def test_progress_of_a_costly_scoring_stays_within_its_estimate(round_: Round) -> None:
+    seen: list[tuple[int, int]] = []
+
+    def report(stage: str, done: int, total: int) -> None:
+        if stage == "gain":
+            seen.append((done, total))
+
+    job = round_.job(round_.updates, replace(CONFIG, scoring="shapley"))
+    aggregate_round(job, round_.blobs, evaluate_logistic, report)
+    assert seen == [(done, 16) for done in range(1, 17)]
+
+
+@pytest.mark.parametrize("name", ["fedavgm", "fedadam", "fedyogi"])
+def test_state_of_a_server_optimiser_goes_from_round_to_round(round_: Round, name: str) -> None:
+    config = replace(CONFIG, algorithm=AlgorithmSpec(name))
+    first = round_.run(round_.updates, config)
+    assert round_.blobs.exists(first.state_ref)
+    carried = aggregate_round(
+        replace(round_.job(round_.updates, config), state_ref=first.state_ref),
+        round_.blobs,
+        evaluate_logistic,
+    )
+    assert carried.model_hash != first.model_hash
+    assert carried.state_ref != first.state_ref
+    nobody = aggregate_round(
+        replace(round_.job([], config), state_ref=first.state_ref), round_.blobs, evaluate_logistic
+    )
+    assert (nobody.model_hash, nobody.state_ref) == (round_.model_ref, first.state_ref)
+
+
+def test_blockflow_heeds_the_other_judges(round_: Round) -> None:
+    config = replace(CONFIG, algorithm=AlgorithmSpec("blockflow"))
+    alone = round_.run(round_.updates, config)
+    mean = round_.run(round_.updates, replace(CONFIG, algorithm=AlgorithmSpec("score_mean")))
+    assert alone.loss == pytest.approx(mean.loss, rel=1e-4)  # the same but for rounding to ppm
+    # Two judges who find members 1 to 3 worthless outvote this evaluator.
+    sheet = [900_000, 0, 0, 0]
+    job = replace(round_.job(round_.updates, config), sheets={address(8): sheet, address(9): sheet})
+    judged = aggregate_round(job, round_.blobs, evaluate_logistic)
+    only = round_.blobs.open_weights(judged.model_hash)
+    assert encode(only) == encode(round_.weights[0])
+
+
+def test_sheets_must_fit_the_members(round_: Round) -> None:
+    for sheet in ([1, 2, 3], [1, 2, 3, 1_000_001]):
+        with pytest.raises(SpecError, match="sheets"):
+            replace(round_.job(round_.updates), sheets={address(8): sheet})
