@@ -178,6 +178,8 @@ NETWORKS: dict[str, dict[str, Any]] = {
 CHAIN_CONFIRMATIONS = env.integer("CHAIN_CONFIRMATIONS", 0)
 CHAIN_POLL_SECONDS = env.number("CHAIN_POLL_SECONDS", 0.1 if CHAIN_NETWORK == "dev" else 2.0)
 CHAIN_REORG_LIMIT = env.integer("CHAIN_REORG_LIMIT", 64)
+# What folds chain events into tables; by name, because the chain room knows nobody above it.
+CHAIN_PROJECTION = "sessions_app.projection.TaskProjection"
 # Protects the keystores in the database. Lost password = lost keys.
 BCFL_KEYSTORE_PASSWORD = env.text("BCFL_KEYSTORE_PASSWORD") or env.secret_from_file(
     BCFL_HOME / "keystore.secret"
