@@ -4,7 +4,8 @@ Standard JSON in, standard JSON out, every source inlined, so the compiler never
 and the result holds no path of the machine. The compiler is ``contracts/toolchain/solc`` (the npm
 ``solc`` package); the settings are those of ``foundry.toml``, so forge tests what is deployed.
 
-Needs no Django: ``python -m chain.compiler [--check]`` does what ``manage.py compile_contracts`` does.
+Needs no Django: ``python -m chain.compiler [--check]`` does what ``manage.py compile_contracts``
+does.
 """
 
 from __future__ import annotations
@@ -55,7 +56,9 @@ def compiler_path(root: Path = ROOT) -> Path:
     if not path.is_file():
         raise CompileError(f"{path} is missing: restore it from the repository.")
     if not (root / "node_modules" / "solc").is_dir():
-        raise CompileError("The npm package 'solc' is not installed: run `npm ci` in the repository.")
+        raise CompileError(
+            "The npm package 'solc' is not installed: run `npm ci` in the repository."
+        )
     node = Path(sys.executable).parent / "node"
     if node.is_file():  # the Node of this virtual environment, also when it is not activated
         os.environ.setdefault("BCFL_NODE", str(node))
@@ -95,8 +98,9 @@ def collect_sources(entries: Iterable[str], root: Path = ROOT) -> dict[str, str]
 
 
 def settings(root: Path = ROOT) -> dict[str, Any]:
-    """The compiler settings of ``foundry.toml`` in standard JSON form, without output selection."""
-    profile = tomllib.loads((root / "foundry.toml").read_text(encoding="utf-8"))["profile"]["default"]
+    """The settings of ``foundry.toml`` in standard JSON form, without output selection."""
+    text = (root / "foundry.toml").read_text(encoding="utf-8")
+    profile = tomllib.loads(text)["profile"]["default"]
     return {
         "evmVersion": profile["evm_version"],
         "metadata": {"bytecodeHash": profile["bytecode_hash"], "useLiteralContent": False},
@@ -114,7 +118,7 @@ def _source_hash(sources: Mapping[str, str], names: Iterable[str]) -> str:
 
 
 def compile_contracts(root: Path = ROOT) -> list[Compiled]:
-    """Compile every deployable contract. Raises ``CompileError`` with the compiler's own message."""
+    """Compile every deployable contract. Raises ``CompileError`` in the compiler's words."""
     entries = [f"{ENTRY_FOLDER}/{name}.sol" for name in CONTRACTS]
     sources = collect_sources(entries, root)
     compiler_settings = settings(root)
@@ -203,9 +207,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code, lines = run(check=options.check)
     except CompileError as error:
-        print(error, file=sys.stderr)
+        sys.stderr.write(f"{error}\n")
         return 2
-    print("\n".join(lines), file=sys.stderr if code else sys.stdout)
+    stream = sys.stderr if code else sys.stdout
+    stream.write("\n".join(lines) + "\n")
     return code
 
 
