@@ -188,10 +188,13 @@ def _accounts_to_try(network: Network) -> list[int]:
     accounts: dict[int, bool] = {}
     for row in queue.only("account_id", "attempts", "attempted_at", "queued_at")[:TICK_ROWS]:
         if row.account_id not in accounts:
-            wait = min(2 ** min(row.attempts, 10), RETRY_SECONDS_MAX)
             last = row.attempted_at
-            accounts[row.account_id] = last is None or last < now - timedelta(seconds=wait)
+            accounts[row.account_id] = last is None or last < now - _retry_wait(row.attempts)
     return [account_id for account_id, due in accounts.items() if due]
+
+
+def _retry_wait(attempts: int) -> timedelta:
+    return timedelta(seconds=min(2 ** min(attempts, 10), RETRY_SECONDS_MAX))
 
 
 def outbox_rebroadcast(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import pytest
 
 from bcfl_site.embedded.anvil import Anvil
+from bcfl_site.embedded.redis import Redis
 from chain.accounts import account_derive
 from chain.artifacts import Deployment
 from chain.client import ChainClient
@@ -78,13 +79,15 @@ def on_chain(anvil: Anvil) -> Chain:
 
 
 @pytest.fixture
-def chain(anvil: Anvil, db: None) -> Chain:
+def chain(anvil: Anvil, redis_server: Redis, db: None) -> Chain:
     return on_chain(anvil)
 
 
 @pytest.fixture
-def committed_chain(anvil: Anvil, transactional_db: None) -> Iterator[Chain]:
-    """With real commits, for tests with threads."""
+def committed_chain(
+    anvil: Anvil, redis_server: Redis, transactional_db: None
+) -> Iterator[Chain]:
+    """With real commits, for tests with threads; wake-ups go to Redis, where nobody takes them."""
     made = on_chain(anvil)
     yield made
     made.automine(True)
@@ -94,5 +97,3 @@ def committed_chain(anvil: Anvil, transactional_db: None) -> Iterator[Chain]:
 def participant(chain: Chain) -> Account:
     return account_derive(label="Eastfield", kind="participant", index=5)
 
-
-Enqueue = Callable[..., object]
