@@ -16,7 +16,8 @@ from honcho.printer import Message, Printer
 _LOUD = re.compile(r"\[(warning|error|critical)\s*\]|^Traceback |^Error: |^CRITICAL|^ERROR")
 _OURS = re.compile(r"^\d\d:\d\d:\d\d \[")
 _TRACEBACK = "Traceback (most recent call last):"
-_VARIABLE = re.compile(r"\d+|0x[0-9a-f]+", re.IGNORECASE)
+# What differs between two reports of one fault: task ids, hashes, counts.
+_VARIABLE = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|0x[0-9a-f]+|\d+", re.I)
 REPEAT_SECONDS = 30.0
 WIDEST_LINE = 400
 

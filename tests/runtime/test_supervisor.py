@@ -195,9 +195,11 @@ class TestConsole:
         assert "a page was served" in (tmp_path / "web.log").read_text()
 
     def test_warnings_are_shown_once(self, console: Console, output: StringIO) -> None:
-        self.write(console, "10:00:00 [warning] node gone, attempt 1")
-        self.write(console, "10:00:01 [warning] node gone, attempt 2")
-        assert output.getvalue().count("node gone") == 1
+        for number, task in enumerate(
+            ("316347c5-dcb4-4a0b-aefc-dc4a039aec34", "8b1708c3-989a-44b2-b5cd-b6fecfdef56e")
+        ):
+            self.write(console, f"10:00:0{number} [warning] {task}: node 0x{number} gone")
+        assert output.getvalue().count("gone") == 1
 
     def test_a_traceback_is_its_last_line(self, console: Console, output: StringIO) -> None:
         self.write(
