@@ -75,7 +75,7 @@ def contracts_deploy(
         if state[name] == "same" and not (name == COORDINATOR and TOKEN in done):
             contracts[name] = known[name]
             continue
-        arguments = {TOKEN: [INITIAL_SUPPLY]}.get(name) or [contracts[TOKEN].address]
+        arguments: list[Any] = [INITIAL_SUPPLY if name == TOKEN else contracts[TOKEN].address]
         contracts[name] = _deploy(client, chain_id, deployer, load(name), arguments)
         done.append(name)
         say(
@@ -129,18 +129,17 @@ def _deploy(
     cost = gas * fees.max_fee
     if client.balance(deployer.address) < cost:
         raise _too_poor(client, deployer, cost)
-    signed = signer.sign_transaction(
-        {
-            "type": 2,
-            "chainId": chain_id,
-            "nonce": client.nonce(deployer.address),
-            "value": 0,
-            "data": data,
-            "gas": gas,
-            "maxFeePerGas": fees.max_fee,
-            "maxPriorityFeePerGas": fees.priority_fee,
-        }
-    )
+    creation: dict[str, Any] = {
+        "type": 2,
+        "chainId": chain_id,
+        "nonce": client.nonce(deployer.address),
+        "value": 0,
+        "data": data,
+        "gas": gas,
+        "maxFeePerGas": fees.max_fee,
+        "maxPriorityFeePerGas": fees.priority_fee,
+    }
+    signed = signer.sign_transaction(creation)
     tx_hash = client.send_raw("0x" + bytes(signed.raw_transaction).hex())
     receipt = client.wait_for_receipt(tx_hash, timeout=300)
     if not receipt.succeeded:

@@ -84,9 +84,7 @@ def chain(anvil: Anvil, redis_server: Redis, db: None) -> Chain:
 
 
 @pytest.fixture
-def committed_chain(
-    anvil: Anvil, redis_server: Redis, transactional_db: None
-) -> Iterator[Chain]:
+def committed_chain(anvil: Anvil, redis_server: Redis, transactional_db: None) -> Iterator[Chain]:
     """With real commits, for tests with threads; wake-ups go to Redis, where nobody takes them."""
     made = on_chain(anvil)
     yield made
@@ -96,4 +94,3 @@ def committed_chain(
 @pytest.fixture
 def participant(chain: Chain) -> Account:
     return account_derive(label="Eastfield", kind="participant", index=5)
-

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import Any
 
@@ -93,7 +94,7 @@ def test_blocks_transactions_and_events_are_stored_once(chain: Chain) -> None:
     assert (report.block_number, report.caught_up) == (top.number, True)
     blocks = list(Block.objects.order_by("number"))
     assert [b.number for b in blocks] == list(range(top.number + 1))
-    assert all(b.parent_hash == a.hash for a, b in zip(blocks, blocks[1:], strict=False))
+    assert all(b.parent_hash == a.hash for a, b in itertools.pairwise(blocks))
     calls = Transaction.objects.filter(hash__in=[OutgoingTransaction.objects.get(pk=r.pk).tx_hash
                                                  for r in rows])  # fmt: skip
     assert {(c.contract, c.function, c.succeeded) for c in calls} == {("FLToken", "transfer", True)}
@@ -248,7 +249,7 @@ def test_a_shorter_chain_is_named_and_resync_puts_it_right(chain: Chain) -> None
     assert behind is not None
     chain.anvil.rpc("evm_revert", snapshot)
 
-    with pytest.raises(ChainBehindDatabase, match="manage.py resync"):
+    with pytest.raises(ChainBehindDatabase, match=r"manage\.py resync"):
         follower.sync_once()
     assert amounts(SHARED.held) == [1, 2]  # nothing was guessed
 
@@ -384,8 +385,8 @@ def test_a_chain_started_anew_is_named_and_forgotten_on_request(chain: Chain) ->
     recorder = Recorder()
     chain.follower(recorder).sync_to_head()
     old_genesis = chain.network.genesis_hash or Network.objects.get().genesis_hash
-    with Anvil(log_path=chain.anvil.log_path.with_name("anew.log")) as anew:
-        # Its genesis differs in the second it was started.
+    # Its genesis differs in the second it was started.
+    with Anvil(log_path=chain.anvil.log_path.with_name("anew.log")) as anew:  # noqa: SIM117
         with override_settings(
             CHAIN_RPC_URL=anew.rpc_url,
             NETWORKS={"dev": {"rpc_url": anew.rpc_url, "chain_id": 31337}},
