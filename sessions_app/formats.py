@@ -128,7 +128,7 @@ def gradient(address: str) -> tuple[str, str, str]:
     """An identity for the eye: (key, first colour, second colour), the same for ever."""
     digest = hashlib.sha256(address.lower().encode()).digest()
     hue = int.from_bytes(digest[:2]) * 360 // 65536
-    turn = 40 + digest[2] * 80 // 256
+    turn = 60 + digest[2] * 240 // 256
     light = 46 + digest[3] * 10 // 256
     return (
         digest[:4].hex(),

@@ -41,7 +41,7 @@ class Now:
 
     @property
     def left_text(self) -> str:
-        return f"about {duration(self.left)} left" if self.left is not None else ""
+        return f"about {duration(max(round(self.left), 1))} left" if self.left is not None else ""
 
 
 def task_now(data: TaskData) -> Now:

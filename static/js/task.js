@@ -10,8 +10,14 @@ let seen = known; // the highest number heard of
 let wanted = new Set();
 let busy = false;
 
+// An event moves the rounds with the feed, money moves the claim button with the figures.
+const ALONG = { feed: "rounds", kpis: "head" };
+
 function want(parts) {
-  parts.forEach((part) => wanted.add(part));
+  parts.forEach((part) => {
+    wanted.add(part);
+    if (ALONG[part]) wanted.add(ALONG[part]);
+  });
   fetchParts();
 }
 
@@ -68,7 +74,7 @@ document.addEventListener("live:message", (event) => {
     if (missed) want(ALL);
   }
 });
-document.addEventListener("live:look-again", () => want(["now", "head"]));
+document.addEventListener("live:look-again", () => want(["now"]));
 // An action answered with the parts themselves; the charts may have moved with them.
 document.addEventListener("htmx:afterRequest", (event) => {
   const seq = event.detail.xhr?.getResponseHeader("X-Live-Seq");

@@ -6,21 +6,26 @@ tests write what the follower would have written. The journey test runs on the w
 
 from __future__ import annotations
 
+import os
 import shutil
-import threading
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import quote
 
 import pytest
-import uvicorn
-from django.conf import settings
-from django.db import connections
+from django.contrib.auth.hashers import PBKDF2PasswordHasher
+from django.db import connection, connections
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from bcfl_site.embedded.process import free_port
+from bcfl_site.embedded.binaries import ROOT
+from bcfl_site.embedded.process import free_port, wait_until
 from bcfl_site.embedded.redis import Redis
+from bcfl_site.embedded.stack import answers_http
+from sessions_app.models import User
 
 ResultT = TypeVar("ResultT")
 CHROMIUM_FLAGS = [
@@ -47,46 +52,60 @@ def aside(work: Callable[[], ResultT]) -> ResultT:
         return pool.submit(run).result()
 
 
-class Console:
-    """The web server of a test; can be ended and started again on the same port."""
+def database_url() -> str:
+    """The test database, for a process that is not ours."""
+    wanted = connection.settings_dict
+    if connection.vendor == "sqlite":
+        return f"sqlite:///{wanted['NAME']}"
+    user = f"{quote(wanted['USER'])}:{quote(wanted['PASSWORD'])}"
+    return f"postgres://{user}@{quote(wanted['HOST'], safe='')}:{wanted['PORT']}/{wanted['NAME']}"
 
-    def __init__(self) -> None:
+
+class Console:
+    """The web server of a test, a process of its own; it can be killed and started again."""
+
+    def __init__(self, log: Path) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        self.log = log
+        self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        from bcfl_site.asgi import application
-
-        config = uvicorn.Config(
-            application, host="127.0.0.1", port=self.port, log_level="warning", lifespan="off"
+        environment = os.environ | {
+            "DATABASE_URL": database_url(),
+            "BCFL_PORT": str(self.port),
+            "DJANGO_SETTINGS_MODULE": "bcfl_site.settings",
+        }
+        command = [sys.executable, "-m", "uvicorn", "bcfl_site.asgi:application"]
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [*command, "--port", str(self.port), "--log-level", "warning"],
+                cwd=ROOT,
+                env=environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        wait_until(
+            lambda: answers_http(self.port, path="/sign-in/"),
+            what="the web server",
+            alive=lambda: self._process is not None and self._process.poll() is None,
+            hint=lambda: self.log.read_text()[-2000:],
+            seconds=60,
         )
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._server.run, daemon=True)
-        self._started = threading.Event()
-        startup = self._server.startup
 
-        async def announced(sockets: object = None) -> None:
-            await startup()
-            self._started.set()
-
-        self._server.startup = announced  # type: ignore[method-assign, assignment]
-        self._thread.start()
-        assert self._started.wait(30), "the web server did not start within 30 s"
-
-    def stop(self) -> None:
-        self._server.should_exit = True
-        self._server.force_exit = True
-        self._thread.join(30)
-        assert not self._thread.is_alive(), "the web server did not stop within 30 s"
+    def kill(self) -> None:
+        """As a crash would: nobody says goodbye to the browser."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(30)
 
 
 @pytest.fixture
-def console(transactional_db: None, redis_server: Redis) -> Iterator[Console]:
-    Path(settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)
-    console = Console()
+def console(transactional_db: None, redis_server: Redis, tmp_path: Path) -> Iterator[Console]:
+    console = Console(tmp_path / "web.log")
     console.start()
     yield console
-    console.stop()
+    console.kill()
 
 
 @pytest.fixture(scope="session")
@@ -141,8 +160,15 @@ def open_page(chromium: Browser) -> Iterator[OpenPage]:
 
 
 def sign_in(page: Page, username: str, password: str = "pass-word-1") -> None:
+    """Through the form. The server hashes passwords as in production, the factories as in tests."""
+    encoded = PBKDF2PasswordHasher().encode(password, "salt-of-the-test")
+    User.objects.filter(username=username).update(password=encoded)
+    fill_sign_in(page, username, password)
+
+
+def fill_sign_in(page: Page, username: str, password: str) -> None:
     page.goto("/sign-in/")
     page.get_by_label("Username").fill(username)
     page.get_by_label("Password").fill(password)
     page.get_by_role("button", name="Sign in").click()
-    page.wait_for_url("**/")
+    page.wait_for_url(lambda url: "/sign-in/" not in url)

@@ -44,7 +44,7 @@ def test_nothing_is_missed_while_the_server_is_away(console: Console, open_page:
     story = factories.running_task(factories.user("operator"), rounds=1)
     page = open_task(console, open_page, story.task)
     badge = page.locator("#live-badge")
-    console.stop()
+    console.kill()
     expect(badge).to_have_attribute("data-state", "stale", timeout=2000)
     expect(badge).to_contain_text("Stale since ")
 
@@ -98,7 +98,7 @@ def test_a_typed_form_survives_a_reload(console: Console, open_page: OpenPage) -
     page.goto("/tasks/new/")
     page.get_by_label("Title").fill("Half written")
     page.get_by_label("Reward pool, FLT").fill("250")
-    page.get_by_label("Model").select_option("cnn")
+    page.get_by_label("Model", exact=True).select_option("cnn")
     expect(page.locator("#wrap-model__filters")).to_be_visible()
     expect(page.locator("#wrap-model__hidden")).to_be_hidden()
     page.reload()

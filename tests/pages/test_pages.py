@@ -151,6 +151,7 @@ def test_parts_are_swapped_out_of_band(as_operator: Client, operator: User) -> N
     text = answer.content.decode()
     assert answer["X-Live-Seq"] == "41"
     assert re.findall(r'id="([^"]+)" hx-swap-oob="innerHTML"', text) == [
+        "part-faults",
         "part-now",
         "table-accuracy",
         "table-gas",

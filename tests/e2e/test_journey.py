@@ -1,0 +1,50 @@
+"""The operator's journey on the whole stack: real chain, real workers, real browser."""
+
+from __future__ import annotations
+
+from playwright.sync_api import expect
+
+from bcfl_site.embedded.stack import Stack
+from sessions_app.demo import LOGINS
+from tests.e2e.conftest import OpenPage, fill_sign_in
+
+FIRST_ROUND = 120_000  # ms; a worker that has just started loads TensorFlow first
+NEXT_ROUND = 60_000
+
+
+def test_an_operator_creates_a_task_and_watches_three_rounds(
+    stack: Stack, open_page: OpenPage
+) -> None:
+    stack.manage("seed_demo")
+    login = LOGINS[0]
+    page = open_page(stack.url)
+    fill_sign_in(page, login.username, login.password)
+
+    page.get_by_role("link", name="New task").first.click()
+    page.get_by_label("Title").fill("Watched in a browser")
+    page.get_by_label("Participants", exact=False).last.fill("3")
+    page.get_by_label("Rounds", exact=False).last.fill("3")
+    page.get_by_label("Reward pool, FLT").fill("30")
+    page.get_by_role("button", name="Save as draft").click()
+    now = page.locator("#part-now")
+    expect(now).to_contain_text("Nothing is on chain and nothing is spent.")
+    expect(page.locator("#live-badge")).to_have_attribute("data-state", "live")
+    page.evaluate("window.neverReloaded = true")
+
+    page.get_by_role("button", name="Start").click()
+    for number in (1, 2, 3):
+        row = page.locator("#part-rounds tbody tr").filter(has_text="Finalized")
+        expect(row).to_have_count(number, timeout=FIRST_ROUND if number == 1 else NEXT_ROUND)
+    expect(now).to_contain_text("Completed. 3 rounds ended at", timeout=NEXT_ROUND)
+    expect(page.locator("[data-readout=accuracy]")).to_contain_text("Round 3")
+    expect(page.locator("#part-kpis")).to_contain_text("30 of 30 FLT")
+    expect(page.locator("#part-head")).to_contain_text("matches chain")
+
+    page.locator("#claim-all").click()
+    expect(page.locator("#part-kpis")).to_contain_text("30 claimed", timeout=NEXT_ROUND)
+    expect(now).to_contain_text("Completed.")
+    expect(page.locator("#part-feed")).to_contain_text("claimed")
+    assert page.evaluate("window.neverReloaded") is True
+
+    page.locator("#part-feed").get_by_role("link").first.click()
+    expect(page.locator("main")).to_contain_text("Succeeded")
