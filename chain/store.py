@@ -6,9 +6,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from django.db.models import QuerySet
 
-from chain.calls import decode_call
 from chain.errors import ContractReverted
-from chain.events import Abi, DecodedEvent, EventDecoder, RawLog
+from chain.events import Abi, DecodedEvent, EventDecoder, RawLog, selector
 from chain.fetch import Fetched
 from chain.models import Block, Log, Network, Transaction
 from chain.wire import FullBlock, MinedTransaction
@@ -20,8 +19,14 @@ class Names:
     """What our addresses and selectors are called. `contracts`: address -> (name, ABI)."""
 
     def __init__(self, contracts: Mapping[str, tuple[str, Abi]]) -> None:
-        self._contracts = dict(contracts)
-        self.decoder = EventDecoder(self._contracts)
+        self.decoder = EventDecoder(contracts)
+        self._contracts = {address: name for address, (name, _) in contracts.items()}
+        self._functions = {
+            (address, "0x" + selector(item).hex()): item["name"]
+            for address, (_, abi) in contracts.items()
+            for item in abi
+            if item["type"] == "function"
+        }
 
     @property
     def addresses(self) -> frozenset[str]:
@@ -29,14 +34,12 @@ class Names:
 
     def of_call(self, transaction: MinedTransaction) -> tuple[str, str]:
         """(contract, function); empty strings where it is not a call of ours."""
-        target = transaction.to_address or transaction.receipt.contract_address
-        name, abi = self._contracts.get(target, ("", ()))
-        if not name:
-            return "", ""
         if not transaction.to_address:
-            return name, "constructor"
-        decoded = decode_call(abi, bytes.fromhex(transaction.input[2:]))
-        return name, decoded[0] if decoded else ""
+            created = self._contracts.get(transaction.receipt.contract_address, "")
+            return created, "constructor" if created else ""
+        target = transaction.to_address
+        function = self._functions.get((target, transaction.input[:10]), "")
+        return self._contracts.get(target, ""), function
 
 
 def write(network: Network, fetched: Fetched, names: Names) -> list[DecodedEvent]:
