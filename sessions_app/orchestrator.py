@@ -15,14 +15,14 @@ from django.utils import timezone
 
 from chain.accounts import PREFUNDED
 from chain.models import Account, OutgoingTransaction
-from chain.outbox import account_fund_enqueue, transaction_enqueue
+from chain.outbox import account_fund_enqueue
 from chain.selectors import contract_address
 from sessions_app import publish, round_steps
+from sessions_app.calls import task_call
 from sessions_app.jobs import model_initialise
 from sessions_app.models import Seat, Task, TokenBalance
 
 PREPARE_LEASE = timedelta(seconds=90)  # TensorFlow's import included
-JOIN_ATTEMPTS = 3
 GAS_MONEY = 10**18  # wei: thousands of submissions at the development chain's gas price
 STAKES_PREFUNDED = 20  # how many stakes a hosted participant receives from the treasury at once
 
@@ -94,22 +94,15 @@ def _fund(task: Task) -> None:
     assert task.launched_at is not None
     # A launch that failed and was started again is another attempt, with keys of its own.
     attempt = int(task.launched_at.timestamp())
-    approve = transaction_enqueue(
-        account=account,
+    approve = task_call(
+        task,
+        account,
+        "approve",
+        [contract_address("FLCoordinator"), task.pool],
         contract="FLToken",
-        function="approve",
-        args=[contract_address("FLCoordinator"), task.pool],
-        idempotency_key=f"task:{task.pk}:approve:{attempt}",
-        reference=task.reference,
+        key=f"approve:{attempt}",
     )
-    create = transaction_enqueue(
-        account=account,
-        contract="FLCoordinator",
-        function="createTask",
-        args=[task_terms(task)],
-        idempotency_key=f"task:{task.pk}:create:{attempt}",
-        reference=task.reference,
-    )
+    create = task_call(task, account, "createTask", [task_terms(task)], key=f"create:{attempt}")
     for sent in (approve, create):
         if sent.status == OutgoingTransaction.Status.FAILED:
             task_failed(task.pk, f"{sent.function} was refused: {sent.error}")
@@ -121,46 +114,40 @@ def _join(task: Task) -> None:
     waiting = [s for s in task.seats.select_related("account") if s.account.address not in joined]
     for seat in waiting:
         _join_seat(task, seat)
-    if not waiting and len(joined) >= task.min_participants and task.operator_account:
-        transaction_enqueue(
-            account=task.operator_account,
-            contract="FLCoordinator",
-            function="start",
-            args=[task.onchain_id],
-            idempotency_key=f"task:{task.pk}:start",
-            reference=task.reference,
-        )
+    if task.operator_account is None:
+        return
+    enough = len(joined) >= task.min_participants
+    over = _joining_is_over(task)
+    if enough and (over or not waiting):
+        task_call(task, task.operator_account, "start", [task.onchain_id], key="start")
+    elif over:
+        task_call(task, task.operator_account, "expire", [task.onchain_id], key="expire:open")
+
+
+def _joining_is_over(task: Task) -> bool:
+    placed = task.events.filter(name="TaskCreated").first()
+    if placed is None:
+        return False
+    deadline = placed.block_time + task.join_seconds + round_steps.EXPIRE_GRACE
+    return timezone.now().timestamp() > deadline
 
 
 def _join_seat(task: Task, seat: Seat) -> None:
     address = seat.account.address
-    attempt = OutgoingTransaction.objects.filter(
-        idempotency_key__startswith=f"task:{task.pk}:join:{address}:",
-        status=OutgoingTransaction.Status.FAILED,
-    ).count()
-    if attempt >= JOIN_ATTEMPTS:
-        return  # its error stands on the task page
     _send_gas_money(seat.account)
     if task.stake and not _has_tokens(address, task.stake):
         _send_stake(task, address)
         return  # the transfer's confirmation wakes us again
     if task.stake:
-        transaction_enqueue(
-            account=seat.account,
+        task_call(
+            task,
+            seat.account,
+            "approve",
+            [contract_address("FLCoordinator"), task.stake],
             contract="FLToken",
-            function="approve",
-            args=[contract_address("FLCoordinator"), task.stake],
-            idempotency_key=f"task:{task.pk}:stake-approve:{address}:{attempt}",
-            reference=task.reference,
+            key=f"stake-approve:{address}",
         )
-    transaction_enqueue(
-        account=seat.account,
-        contract="FLCoordinator",
-        function="join",
-        args=[task.onchain_id, seat.samples],
-        idempotency_key=f"task:{task.pk}:join:{address}:{attempt}",
-        reference=task.reference,
-    )
+    task_call(task, seat.account, "join", [task.onchain_id, seat.samples], key=f"join:{address}")
 
 
 def _has_tokens(address: str, amount: int) -> bool:
@@ -173,13 +160,13 @@ def _send_stake(task: Task, address: str) -> None:
     treasury = Account.objects.filter(kind="deployer").order_by("pk").first()
     if treasury is None:
         return
-    transaction_enqueue(
-        account=treasury,
+    task_call(
+        task,
+        treasury,
+        "transfer",
+        [address, STAKES_PREFUNDED * task.stake],
         contract="FLToken",
-        function="transfer",
-        args=[address, STAKES_PREFUNDED * task.stake],
-        idempotency_key=f"task:{task.pk}:stake-fund:{address}",
-        reference=task.reference,
+        key=f"stake-fund:{address}",
     )
 
 

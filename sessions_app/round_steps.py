@@ -5,6 +5,7 @@ Called by the orchestrator with the task's row locked.
 
 from __future__ import annotations
 
+import hashlib
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -12,8 +13,8 @@ from django.db import transaction
 from django.utils import timezone
 
 from chain.models import Account, OutgoingTransaction
-from chain.outbox import transaction_enqueue
 from sessions_app import jobs, publish
+from sessions_app.calls import task_call
 from sessions_app.models import (
     Participant,
     Round,
@@ -203,13 +204,12 @@ def _dispatch_training(task: Task, round_: Round, run: TrainingRun, now: datetim
 
 def _submit_update(run: TrainingRun) -> None:
     task = run.seat.task
-    transaction_enqueue(
-        account=run.seat.account,
-        contract="FLCoordinator",
-        function="submitUpdate",
-        args=[task.onchain_id, run.round_number, run.update_hash, run.samples],
-        idempotency_key=f"task:{task.pk}:round:{run.round_number}:update:{run.seat.slot}",
-        reference=task.reference,
+    task_call(
+        task,
+        run.seat.account,
+        "submitUpdate",
+        [task.onchain_id, run.round_number, run.update_hash, run.samples],
+        key=f"round:{run.round_number}:update:{run.seat.slot}:{run.update_hash[2:10]}",
     )
 
 
@@ -324,14 +324,19 @@ def round_reward(task: Task, round_: Round) -> int:
 def _send(
     task: Task, round_: Round, account: Account, function: str, args: list[object]
 ) -> OutgoingTransaction:
-    return transaction_enqueue(
-        account=account,
-        contract="FLCoordinator",
-        function=function,
-        args=[task.onchain_id, round_.number, *args],
-        idempotency_key=f"task:{task.pk}:round:{round_.number}:{function}:{account.address}",
-        reference=task.reference,
+    return task_call(
+        task,
+        account,
+        function,
+        [task.onchain_id, round_.number, *args],
+        # After a reorg the same step may have other arguments: another call. The contract takes
+        # one of each kind from an evaluator.
+        key=f"round:{round_.number}:{function}:{account.address}:{_digest(args)}",
     )
+
+
+def _digest(args: list[object]) -> str:
+    return hashlib.sha256(repr(args).encode()).hexdigest()[:8]
 
 
 def _expire_if_stuck(task: Task, round_: Round) -> None:
@@ -341,13 +346,12 @@ def _expire_if_stuck(task: Task, round_: Round) -> None:
     if round_.phase == Round.Phase.UPDATES and round_.updates.exists():
         return  # those that came are aggregated
     if task.operator_account is not None:
-        transaction_enqueue(
-            account=task.operator_account,
-            contract="FLCoordinator",
-            function="expire",
-            args=[task.onchain_id],
-            idempotency_key=f"task:{task.pk}:round:{round_.number}:expire:{round_.phase}",
-            reference=task.reference,
+        task_call(
+            task,
+            task.operator_account,
+            "expire",
+            [task.onchain_id],
+            key=f"round:{round_.number}:expire:{round_.phase}",
         )
 
 

@@ -14,8 +14,8 @@ from django.utils import timezone
 
 from chain.accounts import account_derive
 from chain.models import Account, OutgoingTransaction
-from chain.outbox import transaction_enqueue
 from sessions_app import publish
+from sessions_app.calls import task_call
 from sessions_app.errors import InvalidTask, NotAllowed, NothingToClaim, WrongStage
 from sessions_app.models import Participant, Seat, Task, TokenBalance, User
 from sessions_app.rewards import reward_proof
@@ -199,13 +199,8 @@ def task_cancel(*, task: Task, by: User) -> OutgoingTransaction | None:
             raise WrongStage(
                 f"Task {task.pk} is being placed on chain; it can be cancelled in a moment."
             )
-        sent = transaction_enqueue(
-            account=_operator_account(task),
-            contract="FLCoordinator",
-            function="cancel",
-            args=[task.onchain_id],
-            idempotency_key=f"task:{task.pk}:cancel",
-            reference=task.reference,
+        sent = task_call(
+            task, _operator_account(task), "cancel", [task.onchain_id], key="cancel", at_once=True
         )
         publish.task_changed(task.pk)
         return sent
@@ -236,13 +231,13 @@ def rewards_claim(*, task: Task, address: str, by: User) -> OutgoingTransaction:
     cumulative = {m.address: m.earned for m in task.members.all()}
     assert task.onchain_id is not None  # it has members
     proof = reward_proof(task.onchain_id, cumulative, address)
-    sent = transaction_enqueue(
-        account=account,
-        contract="FLCoordinator",
-        function="claim",
-        args=[task.onchain_id, address, member.earned, proof],
-        idempotency_key=f"task:{task.pk}:claim:{address}:{member.earned}",
-        reference=task.reference,
+    sent = task_call(
+        task,
+        account,
+        "claim",
+        [task.onchain_id, address, member.earned, proof],
+        key=f"claim:{address}:{member.earned}",
+        at_once=True,
     )
     publish.task_changed(task.pk, ("participants",))
     return sent
@@ -277,13 +272,13 @@ def default_evaluators(count: int = 1) -> list[Account]:
 def _stake_return(task: Task, member: Participant, account: Account) -> None:
     if member.stake <= member.stake_returned or member.status != Participant.Status.ACTIVE:
         return
-    transaction_enqueue(
-        account=account,
-        contract="FLCoordinator",
-        function="returnStake",
-        args=[task.onchain_id, member.address],
-        idempotency_key=f"task:{task.pk}:stake:{member.address}",
-        reference=task.reference,
+    task_call(
+        task,
+        account,
+        "returnStake",
+        [task.onchain_id, member.address],
+        key=f"stake:{member.address}",
+        at_once=True,
     )
 
 
