@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Iterable
 from typing import Any
 
@@ -129,7 +130,7 @@ def test_batches_of_any_size_fold_to_the_same_tables(
         TokenTransfer.objects.all().delete()
         TokenBalance.objects.all().delete()
         edges = [0, *sorted(cuts), len(script.events)]
-        for start, end in zip(edges, edges[1:], strict=False):
+        for start, end in itertools.pairwise(edges):
             TaskProjection().apply(script.network, script.events[start:end])
         assert tables() == whole
         transaction.set_rollback(True)
