@@ -22,6 +22,7 @@ from chain.errors import (
     InconsistentAnswer,
     NodeTimeout,
     NodeUnavailable,
+    PermanentError,
 )
 from chain.events import RawLog, checksum
 from chain.reverts import RevertDecoder
@@ -263,6 +264,14 @@ class ChainClient:
             self.rpc("eth_call", dict(request), hex(max(block - 1, 0)))
         except ContractReverted as reverted:
             return reverted
+        except PermanentError as error:
+            if gas_used < gas_limit:
+                return ContractReverted(
+                    "Reverted",
+                    {},
+                    f"The contract refused in block {block}; the node cannot replay the call to "
+                    f"say why ({error}).",
+                )
         if gas_used >= gas_limit:
             return ContractReverted(
                 "OutOfGas",

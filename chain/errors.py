@@ -90,6 +90,10 @@ class KeystoreError(PermanentError):
     """A private key is missing, cannot be decrypted, or may not exist on this network."""
 
 
+class StateMissing(PermanentError):
+    """The node no longer keeps the state of so old a block."""
+
+
 class NonceTaken(PermanentError):
     """The node has already mined a transaction with this nonce (nonce too low)."""
 

@@ -16,6 +16,7 @@ from chain.errors import (
     NodeUnavailable,
     NonceTaken,
     RangeTooLarge,
+    StateMissing,
     Underpriced,
 )
 from chain.reverts import RevertDecoder
@@ -31,9 +32,14 @@ _PATTERNS: tuple[tuple[re.Pattern[str], type[ChainError]], ...] = tuple(
         (r"nonce too low|nonce is too low|oldnonce|invalid nonce.*expected", NonceTaken),
         (r"underpriced|replacement.*fee|gas price too low to replace", Underpriced),
         (r"insufficient funds|insufficient balance|insufficientfunds", InsufficientFunds),
+        (
+            r"missing trie node|state.{0,40}(not available|unavailable|pruned|missing)"
+            r"|historical state|pruned|blockoutofrange|required historical",
+            StateMissing,
+        ),
         (r"timeout|timed out|deadline exceeded", NodeTimeout),
         (
-            r"rate limit|too many requests|header not found|missing trie node|try again"
+            r"rate limit|too many requests|header not found|try again"
             r"|not synced|syncing|service unavailable",
             NodeUnavailable,
         ),

@@ -95,7 +95,7 @@ def _prepare(row: OutgoingTransaction, client: ChainClient) -> OutgoingTransacti
     try:
         with transaction.atomic():
             # PostgreSQL locks the row, SQLite the database: nonces are given one at a time.
-            Account.objects.select_for_update().get(pk=row.account_id)
+            Account.objects.select_for_update(no_key=True).get(pk=row.account_id)
             fresh = OutgoingTransaction.objects.select_for_update().get(pk=row.pk)
             if fresh.status != OutgoingStatus.QUEUED:
                 return None

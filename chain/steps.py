@@ -9,9 +9,9 @@ out after the commit; losing them loses nothing.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
@@ -39,48 +39,12 @@ from chain.models import (
     SyncState,
 )
 from chain.network import is_development, network_verify
+from chain.projecting import Projection, SyncReport
 from chain.wake import wake_sender
 from chain.wire import Header, MinedTransaction
 
 BLOCKS_AT_ONCE = 200
 HEARTBEAT_SECONDS = 1.5  # how often an idle follower shows that it lives
-
-Replay = Callable[[Collection[int]], Iterable[DecodedEvent]]
-
-
-class Projection(Protocol):
-    """What someone makes of the events. `apply` and `revert` run inside sync's transaction."""
-
-    def apply(self, network: Network, events: Sequence[DecodedEvent]) -> None:
-        """Fold new events, in canonical order. Their Log rows exist already."""
-
-    def revert(self, network: Network, orphaned: Sequence[DecodedEvent], replay: Replay) -> None:
-        """Refold what the orphaned events touched. Their blocks and logs are deleted already.
-
-        `replay(task_ids)` yields the stored events of those tasks in canonical order;
-        `replay(())` those that belong to no task.
-        """
-
-    def committed(
-        self,
-        network: Network,
-        events: Sequence[DecodedEvent],
-        orphaned: Sequence[DecodedEvent],
-        outgoing: Sequence[int],
-    ) -> None:
-        """After the commit: publish and wake. `outgoing`: ids of rows whose status changed."""
-
-
-@dataclass(frozen=True, slots=True)
-class SyncReport:
-    """What one step did. `caught_up`: nothing more to fetch at this head."""
-
-    block_number: int
-    head_number: int
-    blocks: int = 0
-    events: int = 0
-    orphaned_blocks: int = 0
-    caught_up: bool = True
 
 
 @dataclass(frozen=True, slots=True)

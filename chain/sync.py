@@ -22,7 +22,8 @@ from chain.errors import (
 )
 from chain.heads import HeadListener
 from chain.models import SyncState
-from chain.steps import Projection, Replay, Stepper, SyncReport
+from chain.projecting import Projection, Replay, SyncReport
+from chain.steps import Stepper
 
 logger = logging.getLogger(__name__)
 

@@ -3,65 +3,37 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from django.core.management import call_command
 from django.test import override_settings
 
-from bcfl_site.embedded.anvil import Anvil
-from chain.accounts import account_derive
-from chain.client import ChainClient
 from chain.errors import (
     ChainBehindDatabase,
     CursorMoved,
-    InconsistentAnswer,
-    ReorgTooDeep,
-    WrongChain,
 )
-from chain.events import DecodedEvent
 from chain.fetch import Fetched
 from chain.models import (
     Block,
     Log,
-    Network,
     OutgoingTransaction,
     SyncCursor,
     SyncState,
     Transaction,
 )
-from chain.network import client_current, network_current
-from chain.outbox import account_send, outbox_rebroadcast, transaction_enqueue
-from chain.selectors import contract_address, head, token_balance
-from chain.steps import Stepper
+from chain.outbox import outbox_rebroadcast
+from chain.selectors import head, token_balance
 from chain.sync import Follower
-from chain.wire import FullBlock
-from tests.chain.conftest import Chain, Recorder, on_chain
+from tests.chain.conftest import Chain, Recorder
+from tests.chain.helpers import SOMEONE, Lines, amounts, send
 
-FLT = 10**18
-SOMEONE = "0x1111111111111111111111111111111111111111"
 # What CHAIN_PROJECTION names in these tests.
 SHARED = Recorder()
 
 
 def shared_projection() -> Recorder:
     return SHARED
-
-
-def send(chain: Chain, *amounts: int, key: str = "t") -> list[OutgoingTransaction]:
-    rows = [
-        transaction_enqueue(
-            account=chain.deployer,
-            contract="FLToken",
-            function="transfer",
-            args=[SOMEONE, amount],
-            idempotency_key=f"{key}:{number}",
-        )
-        for number, amount in enumerate(amounts)
-    ]
-    assert account_send(chain.deployer.pk) == len(rows)
-    return rows
 
 
 def tables() -> dict[str, Any]:
@@ -79,10 +51,6 @@ def tables() -> dict[str, Any]:
             )
         ),
     }
-
-
-def amounts(events: list[DecodedEvent]) -> list[int]:
-    return [e.args["value"] for e in events if e.name == "Transfer" and e.args["to"] == SOMEONE]
 
 
 def test_blocks_transactions_and_events_are_stored_once(chain: Chain) -> None:
@@ -288,185 +256,3 @@ def test_a_reorg_beyond_the_limit_stops_sync_until_resync(chain: Chain) -> None:
     assert tables() == stored
     follower.resync()
     assert amounts(recorder.held) == []
-
-
-class Lines:
-    """A stream for a command's output."""
-
-    def __init__(self) -> None:
-        self.text = ""
-
-    def write(self, text: str) -> int:
-        self.text += text
-        return len(text)
-
-    def flush(self) -> None:
-        """Nothing is buffered."""
-
-    def isatty(self) -> bool:
-        return False
-
-
-# Nodes that are not to be believed
-
-
-class Lying(ChainClient):
-    """A node whose answers were tampered with."""
-
-    def __init__(self, url: str, tamper: Any) -> None:
-        super().__init__(url)
-        self._tamper = tamper
-
-    def full_blocks(self, numbers: Any) -> list[FullBlock]:
-        return [self._tamper(block) for block in super().full_blocks(numbers)]
-
-
-def without_logs(block: FullBlock) -> FullBlock:
-    return FullBlock(
-        block.header,
-        tuple(replace(t, receipt=replace(t.receipt, logs=())) for t in block.transactions),
-    )
-
-
-def with_foreign_receipts(block: FullBlock) -> FullBlock:
-    other = "0x" + "ab" * 32
-    return FullBlock(
-        block.header,
-        tuple(replace(t, receipt=replace(t.receipt, block_hash=other)) for t in block.transactions),
-    )
-
-
-def unlinked(block: FullBlock) -> FullBlock:
-    if block.header.number != 2:
-        return block
-    return FullBlock(replace(block.header, parent_hash="0x" + "cd" * 32), block.transactions)
-
-
-@pytest.mark.parametrize(
-    ("tamper", "message"),
-    [
-        (without_logs, "do not give the bloom"),
-        (with_foreign_receipts, "is not of block"),
-        (unlinked, "does not follow the one before"),
-    ],
-)
-def test_contradictions_are_refused_and_nothing_written(
-    chain: Chain, tamper: Any, message: str
-) -> None:
-    send(chain, 1)
-    follower = Follower(Lying(chain.client.url, tamper), chain.network, Recorder())
-    with pytest.raises(InconsistentAnswer, match=message):
-        follower.sync_to_head()
-    assert not Block.objects.exists()
-
-
-def test_a_node_of_another_chain_is_refused(chain: Chain) -> None:
-    with Anvil(chain_id=4242, log_path=chain.anvil.log_path.with_name("other.log")) as other:
-        follower = Follower(ChainClient(other.rpc_url), chain.network, Recorder())
-        with pytest.raises(WrongChain, match="serves chain id 4242, but network dev is chain id"):
-            follower.sync_once()
-    assert not Block.objects.exists()
-
-
-def test_another_genesis_is_refused_outside_development(chain: Chain) -> None:
-    network = Network.objects.create(name="test", chain_id=99, genesis_hash="0x" + "11" * 32)
-
-    class Claims99(ChainClient):
-        def identity(self) -> tuple[int, str]:
-            return 99, super().identity()[1]
-
-    follower = Follower(Claims99(chain.client.url), network, Recorder())
-    with pytest.raises(WrongChain, match="DATABASE_URL"):
-        follower.sync_once()
-
-
-def test_a_chain_started_anew_is_named_and_forgotten_on_request(chain: Chain) -> None:
-    old = send(chain, 1)
-    recorder = Recorder()
-    chain.follower(recorder).sync_to_head()
-    old_genesis = chain.network.genesis_hash or Network.objects.get().genesis_hash
-    # Its genesis differs in the second it was started.
-    with Anvil(log_path=chain.anvil.log_path.with_name("anew.log")) as anew:  # noqa: SIM117
-        with override_settings(
-            CHAIN_RPC_URL=anew.rpc_url,
-            NETWORKS={"dev": {"rpc_url": anew.rpc_url, "chain_id": 31337}},
-        ):
-            again = on_chain(anew)
-            follower = Follower(again.client, again.network, recorder)
-            with pytest.raises(ChainBehindDatabase, match="was started anew"):
-                follower.sync_once()
-            follower.resync()
-            assert Network.objects.get().genesis_hash != old_genesis
-            assert amounts(recorder.held) == []
-            assert Block.objects.count() == again.client.head().number + 1
-            old[0].refresh_from_db()
-            assert (old[0].status, old[0].nonce) == ("cancelled", None)
-            send(again, 5)  # the same key is free for the new chain
-            follower.sync_to_head()
-            assert amounts(recorder.held) == [5]
-
-
-# A network where not every transaction is ours to store
-
-
-@pytest.fixture
-def public(
-    tmp_path: Any, settings: Any, monkeypatch: pytest.MonkeyPatch, db: None, redis_server: Any
-) -> Any:
-    """An Anvil that is no development chain to us: chain id 777, real keystores."""
-    with Anvil(chain_id=777, log_path=tmp_path / "anvil.log") as anvil:
-        settings.CHAIN_NETWORK = "public"
-        settings.NETWORKS = {"public": {"rpc_url": anvil.rpc_url, "chain_id": 777}}
-        monkeypatch.setattr("chain.artifacts.DEPLOYMENTS", tmp_path)
-        monkeypatch.setattr("chain.accounts.FULL_ITERATIONS", 2_048)
-        yield anvil
-
-
-def test_outside_development_only_what_concerns_us_is_stored(public: Anvil) -> None:
-    from chain.accounts import KeystoreError, account_create, derived
-    from chain.deploy import contracts_deploy
-
-    with pytest.raises(KeystoreError, match="public"):
-        account_derive(label="x", kind="deployer", index=0)
-    deployer = account_create(label="D", kind="deployer", private_key=bytes(derived(0).key))
-    network, client = network_current(), client_current()
-    public.rpc("anvil_mine", "0x5")
-    contracts_deploy(network=network, client=client, deployer=deployer, say=lambda line: None)
-    chain = Chain(public, client, network, deployer, deployment=None)  # type: ignore[arg-type]
-    accounts = public.rpc("eth_accounts")
-    for number in range(3):
-        public.rpc(
-            "eth_sendTransaction", {"from": accounts[3], "to": accounts[4], "value": hex(number)}
-        )
-    rows = send(chain, 4, 5)
-    recorder = Recorder()
-    follower = Follower(client, network, recorder, reorg_limit=3)
-    follower.sync_to_head()
-    assert amounts(recorder.held) == [4, 5]
-    assert Block.objects.order_by("number").first().number == 6  # type: ignore[union-attr]
-    assert set(Transaction.objects.values_list("to_address", flat=True)) == {
-        "",
-        contract_address("FLToken"),
-    }
-    assert {OutgoingTransaction.objects.get(pk=r.pk).status for r in rows} == {"confirmed"}
-
-    class SilentIndex(ChainClient):
-        def logs(self, first: int, last: int, addresses: Any) -> list[Any]:
-            return []
-
-    send(chain, 6, key="more")
-    lagging = Follower(SilentIndex(public.rpc_url), network, Recorder())
-    with pytest.raises(InconsistentAnswer, match="index lags"):
-        lagging.sync_to_head()
-    follower.sync_to_head()
-    assert amounts(recorder.held) == [4, 5, 6]
-
-    public.rpc("anvil_reorg", 2, [])
-    follower.sync_to_head()
-    assert amounts(recorder.held) == [4]
-    public.rpc("anvil_mine", "0x3")
-    follower.sync_to_head()
-    public.rpc("anvil_reorg", 5, [])
-    with pytest.raises(ReorgTooDeep, match="CHAIN_REORG_LIMIT"):
-        follower.sync_to_head()
-    assert isinstance(follower, Stepper)

@@ -12,8 +12,7 @@ from chain.errors import ChainError, CursorMoved
 from chain.network import client_current, network_current
 from chain.outbox import outbox_rebroadcast
 from chain.selectors import outgoing_unsettled
-from chain.steps import SyncReport
-from chain.sync import Follower, Projection
+from chain.sync import Follower, Projection, SyncReport
 
 ATTEMPTS = 5  # a running follower may write the cursor between our reading and writing
 
