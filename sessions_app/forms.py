@@ -273,7 +273,7 @@ class TaskForm(forms.Form):
         return initial
 
 
-class ProfileForm(forms.ModelForm):  # type: ignore[type-arg]
+class ProfileForm(forms.ModelForm):
     class Meta:
         model = User
         fields = ("first_name", "last_name", "email")
@@ -296,7 +296,7 @@ def _parameter_field(parameter: Parameter, *, required: bool = False) -> forms.F
         return forms.ChoiceField(choices=options, initial=parameter.default, **common)
     if parameter.kind == "ints":
         return NumbersField(parameter=parameter, initial=_as_text(parameter.default), **common)
-    bounds = {"min_value": parameter.minimum, "max_value": parameter.maximum}
+    bounds: dict[str, Any] = {"min_value": parameter.minimum, "max_value": parameter.maximum}
     message = f"Needs {parameter.limit}."
     messages = {"min_value": message, "max_value": message, "invalid": message}
     common |= {"initial": parameter.default, "error_messages": messages}
@@ -304,4 +304,4 @@ def _parameter_field(parameter: Parameter, *, required: bool = False) -> forms.F
         field: forms.Field = forms.FloatField(**bounds, **common)
         field.widget.attrs["step"] = "any"
         return field
-    return forms.IntegerField(**bounds, **common)  # type: ignore[arg-type]
+    return forms.IntegerField(**bounds, **common)

@@ -159,6 +159,7 @@ def _gas(task: Task, since_round: int) -> dict[int, dict[str, tuple[int, int]]]:
     )
     gas: dict[int, dict[str, tuple[int, int]]] = {}
     for row in rows.order_by():
+        assert row["round_number"] is not None  # filtered by it
         calls = gas.setdefault(row["round_number"], {})
         kind = _CALL_OF_EVENT[row["name"]]
         before = calls.get(kind, (0, 0))

@@ -142,7 +142,7 @@ def task_data(task: Task) -> TaskData:
         rounds=rounds,
         runs=runs,
         submitted=frozenset(
-            Update.objects.filter(round_id=current.pk if current else None).values_list(
+            Update.objects.filter(round_id=current.pk if current else -1).values_list(
                 "participant_id", flat=True
             )
         ),
@@ -151,7 +151,7 @@ def task_data(task: Task) -> TaskData:
         metrics=_metrics(task),
         last_rewards={
             reward.participant_id: reward
-            for reward in Reward.objects.filter(round_id=last.pk if last else None)
+            for reward in Reward.objects.filter(round_id=last.pk if last else -1)
         },
         calls=gas_by_call(task),
         unfinished=_unfinished(task),
@@ -186,11 +186,11 @@ def gas_by_call(task: Task) -> list[CallGas]:
     rows = (
         transactions_of(task)
         .values("function")
-        .annotate(count=Count("pk"), gas=Sum("gas_used"), fee=Sum(fee))
+        .annotate(count=Count("pk"), gas=Sum("gas_used"), cost=Sum(fee))
         .order_by("-gas")
     )
     return [
-        CallGas(row["function"] or "other", row["count"], row["gas"], round(row["fee"]))
+        CallGas(row["function"] or "other", row["count"], row["gas"], round(row["cost"]))
         for row in rows
     ]
 

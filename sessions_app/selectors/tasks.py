@@ -151,7 +151,7 @@ def operator_home(user: User) -> OperatorHome:
     needs = _operator_needs(mine)
     fee = Cast(F("gas_used"), FloatField()) * F("effective_gas_price")
     gas = OutgoingTransaction.objects.filter(
-        account_id=user.account_id, gas_used__isnull=False
+        account_id=user.account_id or -1, gas_used__isnull=False
     ).aggregate(gas=Sum("gas_used"), fee=Sum(fee))
     if not rows:
         sentence = "You have no task yet. Create the first one: it takes a minute."

@@ -15,7 +15,14 @@ from kombu.exceptions import OperationalError
 from sessions_app.forms import ProfileForm
 from sessions_app.models import User
 from sessions_app.selectors.ledger import find
-from sessions_app.selectors.tasks import admin_home, operator_home, participant_home
+from sessions_app.selectors.tasks import (
+    AdminHome,
+    OperatorHome,
+    ParticipantHome,
+    admin_home,
+    operator_home,
+    participant_home,
+)
 from sessions_app.views.base import page, viewer
 
 THEME_COOKIE_SECONDS = 365 * 24 * 3600
@@ -27,6 +34,7 @@ PING_SECONDS = 0.7
 def home(request: HttpRequest) -> HttpResponse:
     """The same part serves the first load and the live update (``?part=1``)."""
     user = viewer(request)
+    data: AdminHome | OperatorHome | ParticipantHome
     if user.role == User.Role.ADMIN:
         template, data = "partials/home_admin.html", admin_home(user)
     elif user.role == User.Role.OPERATOR:

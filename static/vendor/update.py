@@ -57,7 +57,7 @@ def main() -> int:
         folder = NODE_MODULES / package
         path = folder / source
         if not path.exists():
-            print(f"{package}/{source} is not in node_modules. Run: npm ci", file=sys.stderr)
+            sys.stderr.write(f"{package}/{source} is not in node_modules. Run: npm ci\n")
             return 1
         about = json.loads((folder / "package.json").read_text(encoding="utf-8"))
         target = VENDOR / name
@@ -77,7 +77,7 @@ def main() -> int:
         )
     manifest = VENDOR / "manifest.json"
     manifest.write_text(json.dumps({"files": entries}, indent=2) + "\n", encoding="utf-8")
-    print(f"Copied {len(entries)} files.")
+    sys.stdout.write(f"Copied {len(entries)} files.\n")
     return 0
 
 

@@ -34,7 +34,13 @@ def _channel_layer(redis_server: Redis) -> None:
 @asynccontextmanager
 async def socket(path: str, user: User | AnonymousUser) -> AsyncIterator[ApplicationCommunicator]:
     """An open socket. (channels.testing would need daphne, which nothing else here uses.)"""
-    scope = {"type": "websocket", "path": path, "user": user, "headers": [], "subprotocols": []}
+    scope: dict[str, Any] = {
+        "type": "websocket",
+        "path": path,
+        "user": user,
+        "headers": [],
+        "subprotocols": [],
+    }
     communicator = ApplicationCommunicator(URLRouter(websocket_urlpatterns), scope)
     await communicator.send_input({"type": "websocket.connect"})
     opened = await communicator.receive_output(timeout=WAIT)
