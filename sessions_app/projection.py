@@ -14,6 +14,8 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 
 from django.db import transaction
 
+from chain.artifacts import deployment
+from chain.errors import NotDeployed
 from chain.events import DecodedEvent
 from chain.models import Log, Network, OutgoingTransaction
 from sessions_app import publish
@@ -31,6 +33,11 @@ from sessions_app.rewards import reward_root, round_rewards
 Handler = Callable[[Fold, DecodedEvent], None]
 ZERO_ADDRESS = "0x" + "0" * 40
 REWARD_MODES = ("equal", "samples", "score")  # the contract's enum, in order
+
+REPLACED = (
+    "The contracts were deployed anew on this development chain, and this task belongs to the "
+    "former ones. Clone it to run it again."
+)
 
 # Which argument names the one who acted, for the feed.
 ACTOR = {
@@ -388,17 +395,20 @@ def rebuild(network: Network, *, chunk: int = 5_000) -> int:
     """Throw the projection of a network away and fold it again from the stored logs.
 
     One transaction: readers see the old rows until the new ones are complete. Returns the
-    number of events folded.
+    number of events folded. Tasks of contracts that were replaced since are closed: their ids
+    mean other tasks in the new coordinator.
     """
     folded = 0
+    current = _current_addresses(network)
     with transaction.atomic():
-        for task in Task.objects.filter(network=network):
+        known = list(Task.objects.filter(network=network))
+        for task in known:
             clear_projection(task)
         Task.objects.filter(config__isnull=True, network=None).delete()
         TokenTransfer.objects.filter(network=network).delete()
         TokenBalance.objects.filter(network=network).delete()
         logs = (
-            Log.objects.filter(network=network)
+            Log.objects.filter(network=network, address__in=current)
             .exclude(event="")
             .select_related("block", "transaction")
             .order_by("block_number", "log_index")
@@ -411,7 +421,29 @@ def rebuild(network: Network, *, chunk: int = 5_000) -> int:
                 folded += len(batch)
                 batch = []
         projection.apply(network, batch)
+        gone = Task.objects.filter(pk__in=[task.pk for task in known], onchain_id=None)
+        gone.update(stage=Task.Stage.FAILED, failure=REPLACED)
     return folded + len(batch)
+
+
+def rebuild_if_replaced(network: Network) -> bool:
+    """Rebuild when the contracts were deployed anew since the last event was folded."""
+    try:
+        current = _current_addresses(network)
+    except NotDeployed:
+        return False  # nothing to follow yet, so nothing was folded
+    folded = (
+        TaskEvent.objects.filter(task__network=network),
+        TokenTransfer.objects.filter(network=network),
+    )
+    if not any(rows.exclude(log__address__in=current).exists() for rows in folded):
+        return False
+    rebuild(network)
+    return True
+
+
+def _current_addresses(network: Network) -> list[str]:
+    return list(deployment(network.chain_id).addresses.values())
 
 
 def clear_projection(task: Task) -> None:

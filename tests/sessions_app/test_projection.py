@@ -26,7 +26,8 @@ from sessions_app.models import (
     Update,
     User,
 )
-from sessions_app.projection import TaskProjection, rebuild
+from sessions_app.projection import TaskProjection, rebuild, rebuild_if_replaced
+from tests.sessions_app.conftest import record_deployment
 from tests.sessions_app.script import CONTRACT, OPERATOR, A, B, C, Script, two_rounds, word
 
 pytestmark = pytest.mark.django_db
@@ -252,3 +253,19 @@ def test_every_handler_belongs_to_an_event_of_the_build() -> None:
     assert projection_module.HANDLERS.keys() <= events
     assert {name for _, name in events} >= projection_module.PARTS.keys()
     assert {name for _, name in events} >= projection_module.ACTOR.keys()
+
+
+def test_contracts_deployed_anew_close_the_tasks_of_the_former_ones() -> None:
+    Task.objects.create(title="Mine", config={"any": 1}, config_hash=word(77), rounds=2)
+    script = Script()
+    two_rounds(script)
+    TaskProjection().apply(script.network, script.events)
+    assert not rebuild_if_replaced(script.network)
+
+    record_deployment("0x" + "6" * 40)
+    assert rebuild_if_replaced(script.network)
+    task = Task.objects.get()
+    assert (task.onchain_id, task.stage) == (None, "failed")
+    assert "deployed anew" in task.failure
+    assert not TokenBalance.objects.exists()
+    assert not rebuild_if_replaced(script.network)

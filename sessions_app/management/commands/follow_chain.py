@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand
 
 from chain.network import client_current, network_current
 from chain.sync import Follower
-from sessions_app.projection import TaskProjection
+from sessions_app.projection import TaskProjection, rebuild_if_replaced
 
 
 class Command(BaseCommand):
@@ -26,4 +26,5 @@ class Command(BaseCommand):
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, on_signal)
         network = network_current()
+        rebuild_if_replaced(network)
         Follower(client_current(), network, TaskProjection()).run(stop)
