@@ -197,9 +197,7 @@ def _retry_wait(attempts: int) -> timedelta:
     return timedelta(seconds=min(2 ** min(attempts, 10), RETRY_SECONDS_MAX))
 
 
-def outbox_rebroadcast(
-    network: Network, client: ChainClient, *, everything: bool = True
-) -> int:
+def outbox_rebroadcast(network: Network, client: ChainClient, *, everything: bool = True) -> int:
     """Give the node again what it has not: in the order of first sending, which is the order in
     which it was mined. Returns how many it took.
 
@@ -229,6 +227,8 @@ def outbox_rebroadcast(
             except ChainError as error:
                 note(row, error)
     _settle_missed(network, client, rows, receipts)
+    lost = [row for row, waiting in zip(unmined, known, strict=True) if not waiting]
+    _requeue_outrun(network, client, lost)
     return taken
 
 
@@ -251,6 +251,36 @@ def _settle_missed(
             continue  # sync will come to it
         settle.settle(row, receipt, _revert_of(row, receipt, client))
         wake_sender_on_commit(row.account_id)
+
+
+def _requeue_outrun(
+    network: Network, client: ChainClient, rows: Sequence[OutgoingTransaction]
+) -> None:
+    """Rows whose nonce went to another transaction in a block that sync has passed.
+
+    Sync sees that itself, except where it reads only what touches our contracts, or when the
+    block came while the row was being signed. The block at the cursor is settled for the node
+    that has it: if the nonce is used there and none of our hashes has a receipt, none ever will.
+    """
+    cursor = SyncCursor.objects.filter(network=network).first()
+    if cursor is None or cursor.block_number < 0:
+        return
+    for row in rows:
+        hashes = sorted(settle.hashes_of(row))
+        block, count, *receipts = client.try_batch(
+            [
+                ("eth_getBlockByNumber", (hex(cursor.block_number), False)),
+                ("eth_getTransactionCount", (row.account.address, hex(cursor.block_number))),
+                *(("eth_getTransactionReceipt", (tx_hash,)) for tx_hash in hashes),
+            ]
+        )
+        answers = (block, count, *receipts)
+        if any(isinstance(answer, ChainError) for answer in answers) or any(receipts):
+            continue  # a pruned state, a busy node; or mined after all, and sync will say so
+        same_block = block is not None and block["hash"] == cursor.block_hash
+        if same_block and row.nonce is not None and int(count, 16) > row.nonce:
+            settle.requeue(row, f"Nonce {row.nonce} went to a transaction that is not ours.")
+            wake_sender_on_commit(row.account_id)
 
 
 def _revert_of(

@@ -33,7 +33,6 @@ from chain.errors import (
 )
 from chain.models import Account, OutgoingStatus, OutgoingTransaction
 from chain.network import client_current, network_current
-from chain.wake import wake_sender_on_commit
 from chain.wire import Fees, parse_header
 
 logger = logging.getLogger(__name__)
@@ -209,13 +208,9 @@ def broadcast(row: OutgoingTransaction, client: ChainClient) -> None:
     except AlreadyKnown:
         logger.debug("node already has %s", row.tx_hash)
     except NonceTaken:
-        if not any(client.knows_transactions(sorted(settle.hashes_of(row)))):
-            settle.requeue(
-                row,
-                f"Nonce {row.nonce} was used by a transaction that is not ours; signed anew.",
-            )
-            wake_sender_on_commit(row.account_id)
-            return
+        # By these bytes or by others? A node counts the nonce before it shows the transaction, so
+        # only a block tells: sync sees it, or `outbox_tick` asks at the height of the cursor.
+        logger.debug("nonce %s of %s is used; a block will tell by what", row.nonce, row.tx_hash)
     OutgoingTransaction.objects.filter(pk=row.pk).update(broadcast_at=timezone.now(), error="")
 
 

@@ -104,7 +104,11 @@ def cancel_for_new_chain(network: Network, old_genesis: str) -> list[int]:
 
 def requeue(row: OutgoingTransaction, why: str) -> bool:
     """The row's nonce was used by another transaction, so its bytes can never be mined: sign
-    anew. False when its status changed meanwhile."""
+    anew. False when its status changed meanwhile.
+
+    Only for who has seen the block with the other transaction: a node that says "nonce too low"
+    may mean the row's own bytes, mined a moment ago.
+    """
     return bool(
         OutgoingTransaction.objects.filter(
             pk=row.pk, status=OutgoingStatus.SENT, tx_hash=row.tx_hash

@@ -13,7 +13,7 @@ from bcfl_site.embedded.process import free_port
 from chain import outbox, sender
 from chain.accounts import account_create, account_derive, derived
 from chain.client import ChainClient
-from chain.errors import CallFailed, IdempotencyConflict, NodeUnavailable
+from chain.errors import CallFailed, IdempotencyConflict, NodeUnavailable, NonceTaken
 from chain.models import Account, OutgoingTransaction
 from chain.outbox import (
     account_fund_enqueue,
@@ -316,6 +316,68 @@ def test_a_nonce_taken_by_someone_else_means_a_new_signature(chain: Chain) -> No
     row.refresh_from_db()
     assert (row.status, row.nonce) == ("confirmed", old_nonce + 1)
     assert token_balance(SOMEONE) - before == FLT
+
+
+class Forgetful(ChainClient):
+    """Says "nonce too low" for bytes it mined, and does not show them yet."""
+
+    def send_raw(self, raw_transaction: str) -> str:
+        super().send_raw(raw_transaction)
+        raise NonceTaken("eth_sendRawTransaction: nonce too low")
+
+    def receipts(self, hashes: Any) -> list[Any]:
+        return [None for _ in hashes]
+
+    def knows_transactions(self, hashes: Any) -> list[bool]:
+        return [False for _ in hashes]
+
+
+def test_nonce_too_low_for_our_own_bytes_never_signs_again(chain: Chain, impatient: None) -> None:
+    """Found by a resync that raced a rebroadcast: the first answer was for our own bytes."""
+    row = transfer(chain.deployer, "k")
+    before = token_balance(SOMEONE)
+    forgetful = Forgetful(chain.client.url)
+    assert account_send(chain.deployer.pk, client=forgetful) == 1
+    row.refresh_from_db()
+    signed = (row.status, row.tx_hash, row.nonce)
+    assert signed[0] == "sent"
+    outbox_rebroadcast(chain.network, forgetful)
+    row.refresh_from_db()
+    assert (row.status, row.tx_hash, row.nonce) == signed
+    chain.follower().sync_to_head()
+    row.refresh_from_db()
+    assert (row.status, row.tx_hash) == ("confirmed", signed[1])
+    assert token_balance(SOMEONE) - before == FLT
+
+
+def test_a_nonce_lost_in_a_block_that_sync_did_not_read_is_found_by_the_tick(
+    chain: Chain, impatient: None
+) -> None:
+    chain.automine(False)
+    try:
+        row = transfer(chain.deployer, "k")
+        account_send(chain.deployer.pk)
+        row.refresh_from_db()
+        chain.anvil.rpc("anvil_dropTransaction", row.tx_hash)
+    finally:
+        chain.automine(True)
+    OutgoingTransaction.objects.filter(pk=row.pk).update(status="queued")  # sync looks past it
+    foreign = derived(0).sign_transaction(
+        {"to": SOMEONE, "value": 1, "gas": 21_000, "gasPrice": 10**11, "nonce": row.nonce,
+         "chainId": 31337}
+    )  # fmt: skip
+    chain.client.send_raw("0x" + bytes(foreign.raw_transaction).hex())
+    OutgoingTransaction.objects.filter(pk=row.pk).update(status="sent")
+    outbox_rebroadcast(chain.network, chain.client)
+    row.refresh_from_db()
+    assert row.status == "sent"  # no block of ours shows it yet
+    OutgoingTransaction.objects.filter(pk=row.pk).update(status="queued")
+    chain.follower().sync_to_head()
+    OutgoingTransaction.objects.filter(pk=row.pk).update(status="sent")
+    outbox_rebroadcast(chain.network, chain.client)
+    row.refresh_from_db()
+    assert (row.status, row.nonce) == ("queued", None)
+    assert "not ours" in row.error
 
 
 def test_a_call_to_an_address_without_code_is_never_sent(chain: Chain) -> None:
