@@ -172,7 +172,14 @@ CHAIN_NETWORK = env.text("CHAIN_NETWORK", "dev")
 BCFL_CHAIN_PORT = env.integer("BCFL_CHAIN_PORT", 8545)
 CHAIN_RPC_URL = env.text("CHAIN_RPC_URL", f"http://127.0.0.1:{BCFL_CHAIN_PORT}")
 CHAIN_ID = env.integer("CHAIN_ID", 31337)
+# The others are there to deploy on: `manage.py deploy_contracts --network sepolia`.
 NETWORKS: dict[str, dict[str, Any]] = {
+    "private": {
+        "rpc_url": env.text("PRIVATE_RPC_URL"),
+        "chain_id": env.integer("PRIVATE_CHAIN_ID", 1337),
+    },
+    "sepolia": {"rpc_url": env.text("SEPOLIA_RPC_URL"), "chain_id": 11_155_111},
+    "mainnet": {"rpc_url": env.text("MAINNET_RPC_URL"), "chain_id": 1},
     CHAIN_NETWORK: {"rpc_url": CHAIN_RPC_URL, "chain_id": CHAIN_ID}
 }
 CHAIN_CONFIRMATIONS = env.integer("CHAIN_CONFIRMATIONS", 0)

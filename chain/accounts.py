@@ -23,7 +23,7 @@ from chain.network import network_settings
 
 # The mnemonic of Anvil, Hardhat and every tutorial: its keys are public knowledge.
 DEV_MNEMONIC = "test test test test test test test test test test test junk"
-PREFUNDED = 10  # accounts Anvil gives ETH to, from index 0
+PREFUNDED = 128  # accounts the embedded chain starts with, from index 0
 # Light: a hosted development key is worth nothing, and a round waits for its decryption.
 LIGHT_ITERATIONS = 1_024
 FULL_ITERATIONS = 600_000  # PBKDF2-HMAC-SHA256, as OWASP's password storage sheet asks
@@ -86,6 +86,16 @@ def derived(index: int) -> LocalAccount:
         DEV_MNEMONIC, account_path=f"m/44'/60'/0'/0/{index}"
     )
     return account
+
+
+def key_address(private_key: bytes) -> str:
+    """The address that a private key signs for. Raises KeystoreError for what is no key."""
+    try:
+        return checksum(Signer.from_key(private_key).address)
+    except Exception as error:  # coincurve and eth-keys raise differently
+        raise KeystoreError(
+            f"Not a private key: {len(private_key)} bytes, needs 32 within the order of secp256k1."
+        ) from error
 
 
 def signing_account(account: Account) -> LocalAccount:

@@ -40,21 +40,44 @@ class DeployReport:
     deployed: tuple[str, ...]  # names deployed now; empty when everything was there
 
 
+@dataclass(frozen=True)
+class DeployCost:
+    """What the deployment is about to spend. `gas_price` in wei per gas, `wei` at most."""
+
+    names: tuple[str, ...]
+    gas: int
+    gas_price: int
+    wei: int
+    balance: int  # of the deployer, wei
+
+
+def contracts_verify(*, network: Network, client: ChainClient) -> dict[str, str]:
+    """Contract name -> `none`, `gone`, `other` or `same`: the code on chain against the build.
+
+    Raises WrongChain.
+    """
+    chain_id, _ = _checked_identity(network, client)
+    known = _known(chain_id)
+    return {name: _state(client, name, known) for name in NAMES}
+
+
 def contracts_deploy(
-    *, network: Network, client: ChainClient, deployer: Account, replace: bool = False, say: Say
+    *,
+    network: Network,
+    client: ChainClient,
+    deployer: Account,
+    replace: bool = False,
+    say: Say,
+    confirm: Callable[[DeployCost], bool] = lambda cost: True,
 ) -> DeployReport:
     """Deploy FLToken and FLCoordinator unless the same code is on chain already.
 
     `replace`: deploy anew although older code of ours is there (a development chain does so
-    without being asked). Raises NotDeployed when it is needed but not given, WrongChain,
+    without being asked). `confirm` is shown the cost before anything is spent; when it says no,
+    nothing is. Raises NotDeployed when `replace` is needed but not given, WrongChain,
     InsufficientFunds.
     """
-    chain_id, genesis = client.identity()
-    if chain_id != network.chain_id:
-        raise WrongChain(
-            f"{client.url} serves chain id {chain_id}, network {network.name} is chain id "
-            f"{network.chain_id}. Correct CHAIN_RPC_URL or CHAIN_ID."
-        )
+    chain_id, genesis = _checked_identity(network, client)
     known = _known(chain_id)
     state = {name: _state(client, name, known) for name in NAMES}
     for name, found in state.items():
@@ -68,6 +91,16 @@ def contracts_deploy(
             "deployed address; `--replace` deploys the new build beside it and uses that from "
             "then on."
         )
+    cost = _cost(client, deployer, state)
+    say(
+        f"cost: {cost.gas:,} gas for {' and '.join(cost.names)} at {cost.gas_price / 10**9:.3f} "
+        f"gwei, at most {cost.wei / 10**18:.6f} ETH; {deployer.address} has "
+        f"{cost.balance / 10**18:.6f} ETH"
+    )
+    if cost.balance < cost.wei:
+        raise _too_poor(client, deployer, cost.wei)
+    if not confirm(cost):
+        return DeployReport(Deployment(chain_id, genesis, dict(known)), ())
     contracts: dict[str, DeployedContract] = {}
     done = []
     for name in NAMES:
@@ -85,6 +118,36 @@ def contracts_deploy(
     record = Deployment(chain_id=chain_id, genesis_hash=genesis, contracts=contracts)
     say(f"recorded in {save_deployment(record)}")
     return DeployReport(record, tuple(done))
+
+
+def _checked_identity(network: Network, client: ChainClient) -> tuple[int, str]:
+    chain_id, genesis = client.identity()
+    if chain_id != network.chain_id:
+        raise WrongChain(
+            f"{client.url} serves chain id {chain_id}, network {network.name} is chain id "
+            f"{network.chain_id}. Correct CHAIN_RPC_URL or CHAIN_ID."
+        )
+    return chain_id, genesis
+
+
+def _cost(client: ChainClient, deployer: Account, state: Mapping[str, str]) -> DeployCost:
+    """Estimated before anything is sent; the fee is the most that could be paid."""
+    token_is_new = state[TOKEN] != "same"
+    names = tuple(n for n in NAMES if state[n] != "same" or (n == COORDINATOR and token_is_new))
+    # The coordinator only stores its token's address: any that is not zero costs the same.
+    placeholder = deployer.address
+    gas = 0
+    for name in names:
+        data = _creation_code(load(name), [INITIAL_SUPPLY if name == TOKEN else placeholder])
+        request = call_object(to=None, data=data, sender=deployer.address)
+        gas += int(client.estimate_gas(request) * GAS_MARGIN)
+    price = client.fees().max_fee
+    return DeployCost(names, gas, price, gas * price, client.balance(deployer.address))
+
+
+def _creation_code(artifact: Artifact, arguments: list[Any]) -> str:
+    inputs = artifact.constructor["inputs"]
+    return artifact.bytecode + encode_arguments(inputs, arguments, artifact.name).hex()
 
 
 def _known(chain_id: int) -> Mapping[str, DeployedContract]:
@@ -117,8 +180,7 @@ def _described(state: str, contract: DeployedContract | None) -> str:
 def _deploy(
     client: ChainClient, chain_id: int, deployer: Account, artifact: Artifact, arguments: list[Any]
 ) -> DeployedContract:
-    inputs = artifact.constructor["inputs"]
-    data = artifact.bytecode + encode_arguments(inputs, arguments, artifact.name).hex()
+    data = _creation_code(artifact, arguments)
     signer = signing_account(deployer)
     request = call_object(to=None, data=data, sender=deployer.address)
     fees = client.fees()
