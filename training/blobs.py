@@ -5,6 +5,8 @@ from __future__ import annotations
 import mmap
 import os
 import tempfile
+import time
+from functools import lru_cache
 from pathlib import Path
 
 from training.canonical import check_hash, keccak_hex
@@ -12,6 +14,8 @@ from training.errors import BlobCorrupt, BlobMissing, TrainingError
 from training.weights import Float32, decode
 
 _MAP_FROM_BYTES = 1 << 20
+_REMEMBERED = 4096  # blobs
+_SETTLED_NS = 2_000_000_000  # a file changed later than that may change again unnoticed
 
 
 class BlobStore:
@@ -23,16 +27,19 @@ class BlobStore:
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = Path(root)
+        # What `open` has hashed: ref -> inode, size and times of change. A file that still has
+        # all of these has the same bytes (a change sets ctime, which nobody can set back).
+        self._verified: dict[str, tuple[int, ...]] = {}
 
     @classmethod
     def default(cls) -> BlobStore:
-        """The store at the environment's BLOB_ROOT."""
+        """The store at the environment's BLOB_ROOT, one in this process."""
         root = os.environ.get("BLOB_ROOT", "")
         if not root:
             raise TrainingError(
                 "BLOB_ROOT is not set. Start the worker with it, or pass BlobStore(folder)."
             )
-        return cls(root)
+        return _store(root)
 
     def path(self, ref: str) -> Path:
         """Where `ref` is or would be; SpecError unless it is a hash (so never outside root)."""
@@ -81,13 +88,21 @@ class BlobStore:
         try:
             with self.path(ref).open("rb") as file:
                 data: mmap.mmap | bytes
-                if os.fstat(file.fileno()).st_size < _MAP_FROM_BYTES:
+                found = os.fstat(file.fileno())
+                if found.st_size < _MAP_FROM_BYTES:
                     data = file.read()
                 else:
                     data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except FileNotFoundError as error:
             raise self._missing(ref) from error
+        state = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        if self._verified.get(ref) == state:
+            return data
         self._verify(ref, data)
+        if time.time_ns() - found.st_ctime_ns > _SETTLED_NS:
+            if len(self._verified) >= _REMEMBERED:
+                self._verified.clear()
+            self._verified[ref] = state
         return data
 
     def open_weights(self, ref: str) -> dict[str, Float32]:
@@ -112,3 +127,8 @@ class BlobStore:
             raise BlobCorrupt(
                 f"blob {ref} hashes to {actual}. Delete {self.path(ref)}; it can be made again."
             )
+
+
+@lru_cache(maxsize=4)
+def _store(root: str) -> BlobStore:
+    return BlobStore(root)

@@ -43,6 +43,34 @@ DATASETS: dict[str, DatasetChoice] = table(
         classes=2,
         input_shape=(30,),
     ),
+    DatasetChoice(
+        "mnist",
+        "MNIST",
+        "70,000 handwritten digits of 28 × 28 grey pixels; its 10,000 test samples are held out. "
+        "Needs its files in BCFL_DATA_DIR (LeCun et al. 1998).",
+        samples=70_000,
+        classes=10,
+        input_shape=(28, 28),
+        test_samples=10_000,
+        from_files=True,
+    ),
+    DatasetChoice(
+        "fashion_mnist",
+        "Fashion-MNIST",
+        "70,000 pieces of clothing of 28 × 28 grey pixels; its 10,000 test samples are held out. "
+        "Needs its files in BCFL_DATA_DIR (Xiao et al. 2017).",
+        samples=70_000,
+        classes=10,
+        input_shape=(28, 28),
+        test_samples=10_000,
+        from_files=True,
+    ),
+    DatasetChoice(
+        "own",
+        "Your own file",
+        "A CSV or NPZ file in BCFL_DATA_DIR, described by dataset.source in the configuration.",
+        from_files=True,
+    ),
 )
 
 PARTITIONS: dict[str, Choice] = table(

@@ -6,15 +6,16 @@ Everything random is drawn from (seed, purpose), so every process sees the same 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from training import files
 from training.errors import DataError
-from training.specs import DatasetSpec, TaskConfig
+from training.specs import DATASETS, DatasetSpec, OwnData, TaskConfig
 
 Indices = npt.NDArray[np.int64]
 
@@ -70,12 +71,12 @@ class Split:
 
 def load(spec: DatasetSpec) -> Dataset:
     """The whole data set, from memory after the first time."""
-    return _load(spec.name)
+    return _load(spec.name, spec.source)
 
 
-@lru_cache(maxsize=8)
-def _load(name: str) -> Dataset:
-    x, y, class_names, standardise = _LOADERS[name]()
+@lru_cache(maxsize=4)
+def _load(name: str, source: OwnData | None) -> Dataset:
+    x, y, class_names, standardise = _own(source) if source else _LOADERS[name]()
     x.flags.writeable = False
     y.flags.writeable = False
     return Dataset(name, x, y, class_names, standardise)
@@ -97,16 +98,54 @@ def _breast_cancer() -> tuple[Any, Any, tuple[str, ...], bool]:
     return x, raw.target.astype(np.int32), tuple(str(name) for name in raw.target_names), True
 
 
+def _mnist() -> tuple[Any, Any, tuple[str, ...], bool]:
+    return *_images("mnist"), tuple(str(digit) for digit in range(10)), False
+
+
+def _fashion_mnist() -> tuple[Any, Any, tuple[str, ...], bool]:
+    names = "T-shirt,Trouser,Pullover,Dress,Coat,Sandal,Shirt,Sneaker,Bag,Ankle boot"
+    return *_images("fashion_mnist"), tuple(names.split(",")), False
+
+
+def _images(name: str) -> tuple[Any, Any]:
+    """The test part comes last: `split` counts on it."""
+    x, y, x_test, y_test = files.images(name)
+    pixels = np.empty((len(x) + len(x_test), *x.shape[1:]), dtype=np.float32)  # 0 to 1
+    np.divide(x, np.float32(255.0), out=pixels[: len(x)])
+    np.divide(x_test, np.float32(255.0), out=pixels[len(x) :])
+    return pixels, np.concatenate([y, y_test]).astype(np.int32)
+
+
+def _own(source: OwnData) -> tuple[Any, Any, tuple[str, ...], bool]:
+    path = files.own_file(source.file)
+    found = files.describe(path)
+    expected = {**asdict(source), "input_shape": list(source.input_shape)}
+    for name, value in expected.items():
+        if found[name] != value:
+            raise DataError(
+                f"{source.file} has {name} {found[name]}, but the task's configuration says "
+                f"{value}. Use the file that the task was made for."
+            )
+    x, y = files.read_table(path)
+    return x, y, tuple(str(label) for label in range(source.classes)), True
+
+
 _LOADERS: dict[str, Callable[[], tuple[Any, Any, tuple[str, ...], bool]]] = {
     "digits": _digits,
     "breast_cancer": _breast_cancer,
+    "mnist": _mnist,
+    "fashion_mnist": _fashion_mnist,
 }
 
 
 @lru_cache(maxsize=32)
 def split(spec: DatasetSpec, seed: int) -> Split:
-    """Holds out the same share of every class (at least one sample of each)."""
+    """Holds out the published test part, or the same share of every class (at least one each)."""
     y = load(spec).y
+    test = DATASETS[spec.name].test_samples
+    if test:
+        everyone = np.arange(len(y))
+        return Split(everyone[:-test], everyone[-test:])
     rng = generator(seed, PURPOSE_SPLIT)
     held = []
     for label in range(load(spec).classes):

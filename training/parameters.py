@@ -100,11 +100,27 @@ class Choice:
 
 @dataclass(frozen=True)
 class DatasetChoice(Choice):
-    """A data set: what a form needs to know before loading it."""
+    """A data set: what a form needs to know before loading it.
+
+    `test_samples` of the `samples` are a published test part, which is then what is held out.
+    `from_files`: needs files that may be absent; `unavailable` says so.
+    """
 
     samples: int = 0
     classes: int = 0
     input_shape: tuple[int, ...] = ()
+    test_samples: int = 0
+    from_files: bool = False
+
+    def unavailable(self) -> str:
+        """Why this data set cannot be used on this machine and what to do; "" when it can."""
+        if not self.from_files:
+            return ""
+        from training import files
+
+        if self.samples:
+            return files.images_missing(self.name)
+        return "" if files.data_dir() else "BCFL_DATA_DIR is not set. Set it to a folder of files."
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self, TypeVar
 
-from training.canonical import canonical_json, keccak_hex, known, set_field, update_hash
+from training.canonical import (
+    canonical_json,
+    check_range,
+    keccak_hex,
+    known,
+    set_field,
+    update_hash,
+)
 from training.choices import (
     ALGORITHMS,
     DATASETS,
@@ -54,6 +61,7 @@ __all__ = [
     "LocalSpec",
     "ModelChoice",
     "ModelSpec",
+    "OwnData",
     "Parameter",
     "TaskConfig",
     "TrainJob",
@@ -68,6 +76,8 @@ CONFIG_VERSION = 1
 EXACT_SHAPLEY = 10  # participants: 1,024 models to average and evaluate
 _ChoiceT = TypeVar("_ChoiceT", bound=Choice)
 
+_FILE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_. -]{0,120}\.(csv|npz)")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _SALT = re.compile(r"[0-9A-Za-z_.:-]{0,128}")
 _PARTITION_PARAMETERS = {
     parameter.name: parameter for choice in PARTITIONS.values() for parameter in choice.parameters
@@ -77,8 +87,51 @@ _TASK = {parameter.name: parameter for parameter in TASK_PARAMETERS}
 
 
 @dataclass(frozen=True)
+class OwnData:
+    """One's own CSV or NPZ file, as `training.files.describe` gives it.
+
+    The configuration, and so its hash, says all of it: who has another file notices.
+    """
+
+    file: str
+    sha256: str
+    samples: int
+    classes: int
+    input_shape: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        prefix = "dataset.source"
+        if not isinstance(self.file, str) or not _FILE.fullmatch(self.file):
+            raise SpecError(
+                f"{prefix}.file",
+                self.file,
+                "the plain name of a .csv or .npz file",
+                "Leave out folders; the file is looked for in BCFL_DATA_DIR.",
+            )
+        if not isinstance(self.sha256, str) or not _SHA256.fullmatch(self.sha256):
+            raise SpecError(
+                f"{prefix}.sha256",
+                self.sha256,
+                "64 lower-case hex digits",
+                "Hash the file's bytes.",
+            )
+        check_range(f"{prefix}.samples", self.samples, 2, 2_000_000)
+        check_range(f"{prefix}.classes", self.classes, 2, 1000)
+        if not isinstance(self.input_shape, (list, tuple)) or not 1 <= len(self.input_shape) <= 3:
+            raise SpecError(
+                f"{prefix}.input_shape", self.input_shape, "1 to 3 numbers", "Use x.shape[1:]."
+            )
+        for side in self.input_shape:
+            check_range(f"{prefix}.input_shape", side, 1, 65_536)
+        set_field(self, "input_shape", tuple(self.input_shape))
+
+
+@dataclass(frozen=True)
 class DatasetSpec:
     """Which data, how much is held out, and how the rest is dealt to the participants.
+
+    `source` describes one's own file and belongs to the data set `own` alone. `holdout` is not
+    used where a published test part is held out.
 
     `alpha` matters to the partitions dirichlet and quantity, `shards_per_participant` to shards.
     """
@@ -88,6 +141,7 @@ class DatasetSpec:
     alpha: float = 0.5
     shards_per_participant: int = 2
     holdout: float = 0.2
+    source: OwnData | None = None
 
     def __post_init__(self) -> None:
         _check_choice("dataset.name", self.name, DATASETS)
@@ -99,6 +153,31 @@ class DatasetSpec:
                 _PARTITION_PARAMETERS[name].check(f"dataset.{name}", getattr(self, name)),
             )
         set_field(self, "holdout", HOLDOUT.check("dataset.holdout", self.holdout))
+        if (self.name == "own") != isinstance(self.source, OwnData):
+            raise SpecError(
+                "dataset.source",
+                self.source,
+                "the description of a file for the data set own, and absent for others",
+                "Use training.files.describe(path), or choose another data set.",
+            )
+
+    @property
+    def samples(self) -> int:
+        return self.source.samples if self.source else DATASETS[self.name].samples
+
+    @property
+    def classes(self) -> int:
+        return self.source.classes if self.source else DATASETS[self.name].classes
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        return self.source.input_shape if self.source else DATASETS[self.name].input_shape
+
+    @property
+    def training_samples(self) -> int:
+        """About how many are left for the participants (the exact cut is made per class)."""
+        test = DATASETS[self.name].test_samples
+        return self.samples - (test or int(self.samples * self.holdout))
 
 
 @dataclass(frozen=True)
@@ -185,7 +264,7 @@ class TaskConfig:
         self._check_together()
 
     def _check_together(self) -> None:
-        data = DATASETS[self.dataset.name]
+        data = self.dataset
         if MODELS[self.model.name].image_only and len(data.input_shape) < 2:
             raise SpecError(
                 "model.name",
@@ -202,7 +281,7 @@ class TaskConfig:
                 f"{data.input_shape[1]} pixels leave nothing",
                 "Remove the last block.",
             )
-        training_samples = data.samples - int(data.samples * self.dataset.holdout)
+        training_samples = data.training_samples
         if self.participants > training_samples:
             raise SpecError(
                 "participants",
@@ -249,12 +328,17 @@ class TaskConfig:
         plain = asdict(self)
         if not self.scoring_params:
             del plain["scoring_params"]
+        if self.dataset.source is None:
+            del plain["dataset"]["source"]
         return plain
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Checks everything; unknown names are refused, absent ones take their defaults."""
         values = known(cls, "", data)
+        dataset = values.get("dataset")
+        if isinstance(dataset, Mapping) and isinstance(dataset.get("source"), Mapping):
+            values["dataset"] = {**dataset, "source": _own_data(dataset["source"])}
         for name, kind in (
             ("dataset", DatasetSpec),
             ("model", ModelSpec),
@@ -271,6 +355,16 @@ class TaskConfig:
     def hash(self) -> str:
         """The contract's configHash."""
         return keccak_hex(self.canonical_bytes())
+
+
+def _own_data(data: Mapping[str, Any]) -> OwnData:
+    values = known(OwnData, "dataset.source.", data)
+    for item in fields(OwnData):
+        if item.name not in values:
+            raise SpecError(
+                f"dataset.source.{item.name}", None, "given", "Use training.files.describe(path)."
+            )
+    return OwnData(**values)
 
 
 def _check_choice(name: str, value: Any, table: Mapping[str, _ChoiceT]) -> _ChoiceT:

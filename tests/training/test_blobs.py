@@ -51,6 +51,32 @@ def test_changed_bytes_are_found_and_put_heals_them(blobs: BlobStore) -> None:
     assert blobs.get(ref) == data
 
 
+def test_a_blob_that_has_not_changed_is_hashed_once(
+    blobs: BlobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from training import blobs as module
+
+    hashed: list[int] = []
+
+    def keccak(data: bytes) -> str:
+        hashed.append(len(data))
+        return keccak_hex(data)
+
+    data = encode(tensors(a=[1, 2]))
+    ref = blobs.put(data)
+    monkeypatch.setattr(module, "keccak_hex", keccak)
+    blobs.open(ref)
+    blobs.open(ref)
+    assert len(hashed) == 2  # so young a file may change again within one tick of the clock
+    monkeypatch.setattr(module, "_SETTLED_NS", -1)
+    for _ in range(3):
+        assert blobs.open(ref) == data
+    assert len(hashed) == 3
+    blobs.path(ref).write_bytes(data[:-1] + b"\x01")
+    with pytest.raises(BlobCorrupt):
+        blobs.open(ref)
+
+
 @pytest.mark.parametrize("ref", ["", "abc", "0x12", "0x../../etc/passwd", "0x" + "G" * 64, None])
 def test_only_hashes_name_blobs(blobs: BlobStore, ref: object) -> None:
     with pytest.raises(SpecError):
