@@ -31,6 +31,9 @@ contract ClaimsTest is Base {
         _round(id, 2, 2, 1, POOL);
         _claim(id, 2, POOL, 0);
         _eq(token.balanceOf(_participant(0)), 10_000 ether - STAKE + POOL / 2, "both rounds, once");
+        proof = Merkle.proof(_leaves(id, 2, POOL), 0);
+        vm.expectRevert(abi.encodeWithSelector(NothingToClaim.selector, id, _participant(0), POOL / 2));
+        flc.claim(id, _participant(0), POOL / 2, proof);
         _solvent();
     }
 
