@@ -77,7 +77,7 @@ def one_round(
 
     blobs = BlobStore(folder)
     started, used = time.perf_counter(), time.process_time()
-    trained = list(pool.map(_train, jobs(config, slots, number, model_ref)))
+    trained = list(pool.map(train, jobs(config, slots, number, model_ref)))
     state = aggregate(
         config.algorithm,
         initial_state(config.algorithm, blobs.open_weights(model_ref)),
