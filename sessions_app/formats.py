@@ -36,7 +36,8 @@ def amount(
 ) -> str:
     """Wei as a decimal number of whole tokens, cut (never rounded up) after ``digits`` places.
 
-    Trailing zeros go unless ``keep_zeros``. What is smaller than the last place shown but not zero reads ``<0.0001``.
+    Trailing zeros go unless ``keep_zeros``. What is smaller than the last place shown but not
+    zero reads ``<0.0001``.
     """
     if wei is None:
         return "–"

@@ -267,20 +267,25 @@ HANDLERS: dict[tuple[str, str], Handler] = {
     ("FLToken", "Transfer"): on_transfer,
 }
 
-# What each event changes on the task page; events not named here change its feed alone.
+# What each event changes on the task page; for those not named here, DEFAULT_PARTS.
 PARTS: dict[str, tuple[publish.Part, ...]] = {
     "TaskCreated": publish.ALL_PARTS,
     "TaskStarted": publish.ALL_PARTS,
     "ParticipantJoined": ("now", "participants", "feed", "charts", "kpis"),
-    "UpdateSubmitted": ("now", "kpis", "participants", "charts", "feed"),
-    "UpdatesRelayed": ("now", "kpis", "participants", "charts", "feed"),
     "RoundOpened": ("now", "participants", "rounds", "feed"),
     "RoundFinalized": publish.ALL_PARTS,
     "TaskCompleted": publish.ALL_PARTS,
     "TaskCancelled": publish.ALL_PARTS,
-    "RewardClaimed": ("kpis", "participants", "charts", "feed"),
+    "RewardClaimed": publish.ALL_PARTS,
 }
-DEFAULT_PARTS: tuple[publish.Part, ...] = ("now", "kpis", "charts", "participants", "feed")
+DEFAULT_PARTS: tuple[publish.Part, ...] = (
+    "now",
+    "kpis",
+    "charts",
+    "participants",
+    "feed",
+    "rounds",
+)
 
 
 def unpack_relayed(packed: str) -> list[tuple[int, str, int]]:
@@ -345,7 +350,7 @@ class TaskProjection:
             if onchain_id in by_onchain_id
         }
         for task_id in tasks_of_outgoing(outgoing):
-            changed_tasks.setdefault(task_id, set()).update(DEFAULT_PARTS)
+            changed_tasks.setdefault(task_id, set()).update(publish.ALL_PARTS)
         for task_id, names in changed_tasks.items():
             publish.task_changed(task_id, names)
             publish.task_wake(task_id)

@@ -9,8 +9,10 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
+from chain.models import SyncCursor
 from chain.network import client_current, network_current
 from chain.sync import Follower
+from sessions_app import publish
 from sessions_app.projection import TaskProjection, rebuild_if_replaced
 
 
@@ -27,4 +29,13 @@ class Command(BaseCommand):
             signal.signal(number, on_signal)
         network = network_current()
         rebuild_if_replaced(network)
-        Follower(client_current(), network, TaskProjection()).run(stop)
+
+        def publish_cursor(cursor: SyncCursor) -> None:
+            publish.chain_changed(
+                chain_id=network.chain_id,
+                block_number=cursor.block_number,
+                head_number=cursor.head_number,
+                state=cursor.state,
+            )
+
+        Follower(client_current(), network, TaskProjection(), publish=publish_cursor).run(stop)
