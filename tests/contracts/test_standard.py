@@ -15,8 +15,8 @@ ABI: list[dict[str, Any]] = json.loads(
     (ROOT / "contracts" / "build" / "FLCoordinator.json").read_text(encoding="utf-8")
 )["abi"]
 
-# Inherited from OpenZeppelin (ownership, pausing, EIP-5267, token calls); the standard names them in
-# prose, an implementation may do without.
+# Inherited from OpenZeppelin (ownership, pausing, EIP-5267, token calls); the standard names them
+# in prose, an implementation may do without.
 INHERITED = {
     "function": {
         "acceptOwnership", "eip712Domain", "owner", "paused", "pendingOwner",
@@ -101,9 +101,9 @@ def structs_of_abi() -> dict[str, list[str]]:
 
 
 def test_structs_are_those_of_the_abi() -> None:
+    structs = re.findall(r"^struct (\w+) \{\n(.*?)^\}", STANDARD, re.DOTALL | re.MULTILINE)
     documented = {
-        name: re.findall(r"^ +([\w\[\]]+ \w+);", body, re.MULTILINE)
-        for name, body in re.findall(r"^struct (\w+) \{\n(.*?)^\}", STANDARD, re.DOTALL | re.MULTILINE)
+        name: re.findall(r"^ +([\w\[\]]+ \w+);", body, re.MULTILINE) for name, body in structs
     }
     assert documented == structs_of_abi()
 
