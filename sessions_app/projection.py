@@ -213,6 +213,10 @@ def on_task_cancelled(fold: Fold, event: DecodedEvent) -> None:
     task.ended_time = event.block_time
 
 
+def on_task_stopping(fold: Fold, event: DecodedEvent) -> None:
+    fold.task(event).stopping = True
+
+
 def on_pool_topped_up(fold: Fold, event: DecodedEvent) -> None:
     task = fold.task(event)
     task.pool_funded += event.args["amount"]
@@ -259,6 +263,7 @@ HANDLERS: dict[tuple[str, str], Handler] = {
     ("FLCoordinator", "AggregatingOpened"): on_aggregating_opened,
     ("FLCoordinator", "RoundFinalized"): on_round_finalized,
     ("FLCoordinator", "TaskCompleted"): on_task_completed,
+    ("FLCoordinator", "TaskStopping"): on_task_stopping,
     ("FLCoordinator", "TaskCancelled"): on_task_cancelled,
     ("FLCoordinator", "PoolToppedUp"): on_pool_topped_up,
     ("FLCoordinator", "PoolReturned"): on_pool_returned,
@@ -274,6 +279,7 @@ PARTS: dict[str, tuple[publish.Part, ...]] = {
     "ParticipantJoined": ("now", "participants", "feed", "charts", "kpis"),
     "RoundOpened": ("now", "participants", "rounds", "feed"),
     "RoundFinalized": publish.ALL_PARTS,
+    "TaskStopping": publish.ALL_PARTS,
     "TaskCompleted": publish.ALL_PARTS,
     "TaskCancelled": publish.ALL_PARTS,
     "RewardClaimed": publish.ALL_PARTS,

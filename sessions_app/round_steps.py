@@ -341,10 +341,11 @@ def _digest(args: list[object]) -> str:
 
 def _expire_if_stuck(task: Task, round_: Round) -> None:
     """After a missed deadline the contract lets anyone move the task on; we do it."""
-    if timezone.now().timestamp() < round_.phase_deadline + EXPIRE_GRACE:
-        return
+    deadline = round_.phase_deadline
     if round_.phase == Round.Phase.UPDATES and round_.updates.exists():
-        return  # those that came are aggregated
+        deadline += task.score_seconds  # those that came may still be scored for so long
+    if timezone.now().timestamp() < deadline + EXPIRE_GRACE:
+        return
     if task.operator_account is not None:
         task_call(
             task,

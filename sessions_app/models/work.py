@@ -77,6 +77,7 @@ class Task(models.Model):
     phase = models.CharField(max_length=10, choices=Phase.choices, default=Phase.NONE)
     operator_address = AddressField(blank=True, default="")
     current_round = models.PositiveIntegerField(default=0)
+    stopping = models.BooleanField(default=False)  # cancelled with effect from this round's end
     pool_funded = WeiField(default=0)  # escrowed in total, top-ups included
     pool_allocated = WeiField(default=0)  # credited to finalised rounds
     pool_returned = WeiField(default=0)
@@ -98,6 +99,7 @@ class Task(models.Model):
         "phase",
         "operator_address",
         "current_round",
+        "stopping",
         "pool_funded",
         "pool_allocated",
         "pool_returned",

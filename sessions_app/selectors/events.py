@@ -61,7 +61,21 @@ _SENTENCES: dict[str, tuple[str, Sentence]] = {
         lambda a, n: f"Round {a['round']} finalized at {percent(a['accuracyPpm'])}\u00a0%",
     ),
     "TaskCompleted": ("ok", lambda a, n: "Task completed"),
+    "TaskStopping": (
+        "wait",
+        lambda a, n: f"Task cancelled with effect from the end of round {a['lastRound']}",
+    ),
     "TaskCancelled": ("wait", lambda a, n: "Task cancelled"),
+    "SlashVoted": (
+        "bad",
+        lambda a, n: f"{n.name(a['evaluator'])} voted to slash {n.name(a['participant'])}",
+    ),
+    "RewardsSwept": (
+        "wait",
+        lambda a, n: (
+            f"{amount(a['amount'])} FLT that nobody claimed went to {n.name(a['operator'])}"
+        ),
+    ),
     "PoolToppedUp": ("ok", lambda a, n: f"Pool topped up by {amount(a['amount'])} FLT"),
     "PoolReturned": (
         "ok",

@@ -170,6 +170,8 @@ def _running(data: TaskData) -> Now:
     if waiting and round_.phase == Round.Phase.UPDATES:
         steps[0] = Step(steps[0].label, "on", _updates_value(data, active))
     text, culprits = _waiting_text(data, round_, waiting)
+    if task.stopping:
+        text += " The task was cancelled while updates were in: this round is paid and the last."
     since = _since(data, round_)
     now = data.now.timestamp()
     usual = data.round_seconds
@@ -181,7 +183,8 @@ def _running(data: TaskData) -> Now:
         return Now(lead, text, "bad", steps, since, "in this round")
     left = None
     if usual is not None:
-        left = max(usual - (now - since), 0) + usual * (task.rounds - round_.number)
+        more_rounds = 0 if task.stopping else task.rounds - round_.number
+        left = max(usual - (now - since), 0) + usual * more_rounds
     return Now(
         lead,
         text,

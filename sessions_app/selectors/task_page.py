@@ -217,7 +217,7 @@ def _actions(data: TaskData, viewer: User, rows: Sequence[ParticipantRow]) -> Ac
     return Actions(
         start=owner and draft,
         edit=owner and draft,
-        cancel=owner and alive and not cancelling,
+        cancel=owner and alive and not cancelling and not task.stopping,
         delete=owner and draft,
         clone=viewer.is_operator and task.config is not None,
         claim=[row.party.address for row in claims],

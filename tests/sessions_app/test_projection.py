@@ -269,3 +269,13 @@ def test_contracts_deployed_anew_close_the_tasks_of_the_former_ones() -> None:
     assert "deployed anew" in task.failure
     assert not TokenBalance.objects.exists()
     assert not rebuild_if_replaced(script.network)
+
+
+def test_a_task_that_is_stopping_says_so() -> None:
+    script = Script()
+    script.task()
+    script.join(A, B)
+    script.open_round(1)
+    script.emit("TaskStopping", taskId=1, lastRound=1)
+    TaskProjection().apply(script.network, script.events)
+    assert Task.objects.get().stopping is True
