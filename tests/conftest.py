@@ -13,6 +13,19 @@ from bcfl_site.embedded.stack import Stack
 from bcfl_site.environment import unix_socket_path
 
 
+# In this order, after everyone else. A running stack takes both cores, and synchronous Playwright
+# keeps an event loop running in the test's thread, in which no asyncio test can run.
+_LAST = ("tests/runtime/test_up_for_real.py", "tests/stack/", "tests/e2e/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def rank(item: pytest.Item) -> int:
+        starts = [item.nodeid.startswith(path) for path in _LAST]
+        return starts.index(True) + 1 if any(starts) else 0
+
+    items.sort(key=rank)
+
+
 @pytest.fixture(scope="session")
 def test_home() -> Path:
     """The BCFL_HOME of this test session."""
