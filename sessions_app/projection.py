@@ -1,8 +1,8 @@
 """From chain events to the tables in `models.ledger`.
 
-One table maps event names to handlers; each handler is a fold over (state, event). State is kept
-in memory while a batch is applied and written in bulk at its end, inside sync's transaction, so a
-backfill of a hundred thousand events does not issue a query for each.
+`handlers` says what each event means. State is kept in memory while a batch is applied and
+written in bulk at its end, inside sync's transaction, so a backfill of a hundred thousand events
+does not issue a query for each.
 
 A reorg never patches derived rows one by one: the tasks it touched are cleared and folded again
 from the stored logs.
@@ -20,257 +20,15 @@ from chain.events import DecodedEvent
 from chain.models import Log, Network, OutgoingTransaction
 from sessions_app import publish
 from sessions_app.fold import Fold
-from sessions_app.models import (
-    Participant,
-    Round,
-    Task,
-    TaskEvent,
-    TokenBalance,
-    TokenTransfer,
-)
-from sessions_app.rewards import reward_root, round_rewards
+from sessions_app.handlers import ACTOR, HANDLERS
+from sessions_app.models import Task, TaskEvent, TokenBalance, TokenTransfer
 
-Handler = Callable[[Fold, DecodedEvent], None]
 ZERO_ADDRESS = "0x" + "0" * 40
-REWARD_MODES = ("equal", "samples", "score")  # the contract's enum, in order
 
 REPLACED = (
     "The contracts were deployed anew on this development chain, and this task belongs to the "
     "former ones. Clone it to run it again."
 )
-
-# Which argument names the one who acted, for the feed.
-ACTOR = {
-    "TaskCreated": "operator",
-    "ParticipantJoined": "participant",
-    "ParticipantLeft": "participant",
-    "ParticipantSlashed": "participant",
-    "UpdateSubmitted": "participant",
-    "ScoresSubmitted": "evaluator",
-    "AggregateSubmitted": "evaluator",
-    "RewardClaimed": "participant",
-    "StakeReturned": "participant",
-    "PoolReturned": "operator",
-    "PoolToppedUp": "from",
-}
-
-
-def on_task_created(fold: Fold, event: DecodedEvent) -> None:
-    params = event.args["params"]
-    task = fold.task_created(event.args["taskId"], event.args["configHash"])
-    task.network = fold.network
-    task.onchain_id = event.args["taskId"]
-    task.phase = Task.Phase.OPEN
-    task.operator_address = event.args["operator"]
-    task.pool_funded = params["pool"]
-    task.round_reward = params["pool"] // params["rounds"]
-    task.stake = params["stake"]
-    task.rounds = params["rounds"]
-    task.min_participants = params["minParticipants"]
-    task.max_participants = params["maxParticipants"]
-    task.join_seconds = params["joinSeconds"]
-    task.update_seconds = params["updateSeconds"]
-    task.score_seconds = params["scoreSeconds"]
-    task.aggregate_seconds = params["aggregateSeconds"]
-    task.evaluators = list(params["evaluators"])
-    task.quorum = params["quorum"]
-    task.reward_mode = REWARD_MODES[params["rewardMode"]]
-    task.model_hash = params["modelHash"]
-    task.created_block = event.block_number
-    task.created_tx = event.tx_hash
-
-
-def on_participant_joined(fold: Fold, event: DecodedEvent) -> None:
-    task = fold.task(event)
-    fold.add_participant(
-        Participant(
-            task=task,
-            address=event.args["participant"],
-            index=event.args["index"],
-            samples_cap=event.args["samplesCap"],
-            stake=event.args["stake"],
-            joined_tx=event.tx_hash,
-            joined_block=event.block_number,
-        )
-    )
-
-
-def on_participant_left(fold: Fold, event: DecodedEvent) -> None:
-    participant = fold.participant(event)
-    if fold.task(event).phase == Task.Phase.OPEN:
-        fold.remove_participant(participant)  # the contract gives the index to the next one
-        return
-    participant.status = Participant.Status.LEFT
-    participant.stake_returned += event.args["stakeReturned"]
-
-
-def on_participant_slashed(fold: Fold, event: DecodedEvent) -> None:
-    fold.participant(event).status = Participant.Status.SLASHED
-
-
-def on_task_started(fold: Fold, event: DecodedEvent) -> None:
-    fold.task(event).phase = Task.Phase.RUNNING
-
-
-def on_round_opened(fold: Fold, event: DecodedEvent) -> None:
-    task = fold.task(event)
-    task.current_round = event.args["round"]
-    deadline = event.args["updateDeadline"]
-    fold.add_round(
-        Round(
-            task=task,
-            number=event.args["round"],
-            base_model_hash=event.args["modelHash"],
-            opened_block=event.block_number,
-            opened_time=event.block_time,
-            opened_tx=event.tx_hash,
-            update_deadline=deadline,
-            phase_deadline=deadline,
-        )
-    )
-
-
-def on_update_submitted(fold: Fold, event: DecodedEvent) -> None:
-    fold.add_update(
-        fold.round(event),
-        fold.participant(event),
-        event,
-        update_hash=event.args["updateHash"],
-        samples=event.args["samples"],
-    )
-
-
-def on_updates_relayed(fold: Fold, event: DecodedEvent) -> None:
-    round_ = fold.round(event)
-    members = {p.index: p for p in fold.participants_of(fold.task(event))}
-    for index, update_hash, samples in unpack_relayed(event.args["updates"]):
-        fold.add_update(round_, members[index], event, update_hash=update_hash, samples=samples)
-
-
-def on_scoring_opened(fold: Fold, event: DecodedEvent) -> None:
-    round_ = fold.round(event)
-    round_.phase = Round.Phase.SCORING
-    round_.phase_deadline = event.args["deadline"]
-
-
-def on_scores_submitted(fold: Fold, event: DecodedEvent) -> None:
-    packed = bytes.fromhex(event.args["scores"][2:])
-    scores = [int.from_bytes(packed[i : i + 4], "big") for i in range(0, len(packed), 4)]
-    fold.add_score_sheet(fold.round(event), event.args["evaluator"], scores, event.tx_hash)
-
-
-def on_aggregating_opened(fold: Fold, event: DecodedEvent) -> None:
-    round_ = fold.round(event)
-    round_.phase = Round.Phase.AGGREGATING
-    round_.phase_deadline = event.args["deadline"]
-
-
-def on_round_finalized(fold: Fold, event: DecodedEvent) -> None:
-    task, round_ = fold.task(event), fold.round(event)
-    round_.phase = Round.Phase.FINALIZED
-    round_.model_hash = event.args["modelHash"]
-    round_.reward_root = event.args["rewardRoot"]
-    round_.accuracy_ppm = event.args["accuracyPpm"]
-    round_.reward = event.args["reward"]
-    round_.finalized_block = event.block_number
-    round_.finalized_time = event.block_time
-    round_.finalized_tx = event.tx_hash
-    task.model_hash = event.args["modelHash"]
-    task.pool_allocated += event.args["reward"]
-    if task.topped_up and round_.number < task.rounds:
-        task.round_reward = task.pool_left // (task.rounds - round_.number)
-        task.topped_up = False
-
-    members = fold.participants_of(task)
-    lines = round_rewards(
-        mode=task.reward_mode,
-        reward=round_.reward,
-        addresses=[member.address for member in members],
-        score_sheets=fold.score_sheets_of(round_),
-        samples=fold.samples_of(round_),
-        earned_before={member.address: member.earned for member in members},
-    )
-    cumulative = {line.address: line.cumulative for line in lines}
-    round_.rewards_match = reward_root(event.args["taskId"], cumulative) == round_.reward_root
-    if round_.rewards_match:
-        # Only what the chain vouches for is shown as earned.
-        for member, line in zip(members, lines, strict=True):
-            member.earned = line.cumulative
-            fold.touch(member)
-            fold.add_reward(round_, member, line)
-
-
-def on_task_completed(fold: Fold, event: DecodedEvent) -> None:
-    task = fold.task(event)
-    task.phase = Task.Phase.COMPLETED
-    task.model_hash = event.args["modelHash"]
-    task.ended_time = event.block_time
-
-
-def on_task_cancelled(fold: Fold, event: DecodedEvent) -> None:
-    task = fold.task(event)
-    task.phase = Task.Phase.CANCELLED
-    task.ended_time = event.block_time
-
-
-def on_task_stopping(fold: Fold, event: DecodedEvent) -> None:
-    fold.task(event).stopping = True
-
-
-def on_pool_topped_up(fold: Fold, event: DecodedEvent) -> None:
-    task = fold.task(event)
-    task.pool_funded += event.args["amount"]
-    if task.phase == Task.Phase.OPEN:
-        task.round_reward = task.pool_left // task.rounds
-    else:
-        task.topped_up = True
-
-
-def on_pool_returned(fold: Fold, event: DecodedEvent) -> None:
-    fold.task(event).pool_returned += event.args["amount"]
-
-
-def on_stake_returned(fold: Fold, event: DecodedEvent) -> None:
-    fold.participant(event).stake_returned += event.args["amount"]
-
-
-def on_reward_claimed(fold: Fold, event: DecodedEvent) -> None:
-    participant = fold.participant(event)
-    participant.claimed = event.args["cumulativeAmount"]
-    fold.add_claim(participant, event)
-
-
-def on_transfer(fold: Fold, event: DecodedEvent) -> None:
-    fold.add_transfer(
-        event,
-        sender=event.args["from"],
-        recipient=event.args["to"],
-        amount=event.args["value"],
-    )
-
-
-HANDLERS: dict[tuple[str, str], Handler] = {
-    ("FLCoordinator", "TaskCreated"): on_task_created,
-    ("FLCoordinator", "ParticipantJoined"): on_participant_joined,
-    ("FLCoordinator", "ParticipantLeft"): on_participant_left,
-    ("FLCoordinator", "ParticipantSlashed"): on_participant_slashed,
-    ("FLCoordinator", "TaskStarted"): on_task_started,
-    ("FLCoordinator", "RoundOpened"): on_round_opened,
-    ("FLCoordinator", "UpdateSubmitted"): on_update_submitted,
-    ("FLCoordinator", "UpdatesRelayed"): on_updates_relayed,
-    ("FLCoordinator", "ScoringOpened"): on_scoring_opened,
-    ("FLCoordinator", "ScoresSubmitted"): on_scores_submitted,
-    ("FLCoordinator", "AggregatingOpened"): on_aggregating_opened,
-    ("FLCoordinator", "RoundFinalized"): on_round_finalized,
-    ("FLCoordinator", "TaskCompleted"): on_task_completed,
-    ("FLCoordinator", "TaskStopping"): on_task_stopping,
-    ("FLCoordinator", "TaskCancelled"): on_task_cancelled,
-    ("FLCoordinator", "PoolToppedUp"): on_pool_topped_up,
-    ("FLCoordinator", "PoolReturned"): on_pool_returned,
-    ("FLCoordinator", "StakeReturned"): on_stake_returned,
-    ("FLCoordinator", "RewardClaimed"): on_reward_claimed,
-    ("FLToken", "Transfer"): on_transfer,
-}
 
 # What each event changes on the task page; for those not named here, DEFAULT_PARTS.
 PARTS: dict[str, tuple[publish.Part, ...]] = {
@@ -292,19 +50,6 @@ DEFAULT_PARTS: tuple[publish.Part, ...] = (
     "feed",
     "rounds",
 )
-
-
-def unpack_relayed(packed: str) -> list[tuple[int, str, int]]:
-    """(member index, update hash, samples) of each update in an `UpdatesRelayed` event.
-
-    38 bytes each, big-endian: uint16, bytes32, uint32 (see IFLCoordinatorTypes).
-    """
-    data = bytes.fromhex(packed[2:])
-    entries = (data[i : i + 38] for i in range(0, len(data), 38))
-    return [
-        (int.from_bytes(e[:2], "big"), "0x" + e[2:34].hex(), int.from_bytes(e[34:], "big"))
-        for e in entries
-    ]
 
 
 class TaskProjection:

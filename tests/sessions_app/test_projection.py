@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from chain.events import DecodedEvent
 from chain.models import Block, Log
-from sessions_app import projection as projection_module
+from sessions_app import handlers
 from sessions_app.fold import MissingHistory
 from sessions_app.models import (
     Claim,
@@ -26,7 +26,7 @@ from sessions_app.models import (
     Update,
     User,
 )
-from sessions_app.projection import TaskProjection, rebuild, rebuild_if_replaced
+from sessions_app.projection import PARTS, TaskProjection, rebuild, rebuild_if_replaced
 from tests.sessions_app.conftest import record_deployment
 from tests.sessions_app.script import CONTRACT, OPERATOR, A, B, C, Script, two_rounds, word
 
@@ -250,9 +250,9 @@ def test_every_handler_belongs_to_an_event_of_the_build() -> None:
         for item in load(name).abi
         if item["type"] == "event"
     }
-    assert projection_module.HANDLERS.keys() <= events
-    assert {name for _, name in events} >= projection_module.PARTS.keys()
-    assert {name for _, name in events} >= projection_module.ACTOR.keys()
+    assert handlers.HANDLERS.keys() <= events
+    assert {name for _, name in events} >= PARTS.keys()
+    assert {name for _, name in events} >= handlers.ACTOR.keys()
 
 
 def test_contracts_deployed_anew_close_the_tasks_of_the_former_ones() -> None:
