@@ -21,10 +21,13 @@ NO_PYTHON := make: Python 3.11, 3.12 or 3.13 is needed and none of $(CANDIDATES)
 up: base
 	@$(PY) -m bcfl_site.up
 
+# All three, whatever the first ones say; the exit code is honest.
 test: dev
-	@$(PY) -m ruff check .
-	@$(PY) -m mypy
-	@$(PY) -m pytest $(ARGS)
+	@status=0; \
+	$(PY) -m ruff check . || status=1; \
+	$(PY) -m mypy || status=1; \
+	$(PY) -m pytest $(ARGS) || status=1; \
+	exit $$status
 
 lint: dev
 	@$(PY) -m ruff check .

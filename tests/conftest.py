@@ -12,7 +12,6 @@ from bcfl_site.embedded.redis import Redis
 from bcfl_site.embedded.stack import Stack
 from bcfl_site.environment import unix_socket_path
 
-
 # In this order, after everyone else. A running stack takes both cores, and synchronous Playwright
 # keeps an event loop running in the test's thread, in which no asyncio test can run.
 _LAST = ("tests/runtime/test_up_for_real.py", "tests/stack/", "tests/e2e/")
