@@ -167,7 +167,7 @@ def _plain(config: TaskConfig, participants: int, folder: str) -> Iterator[Any]:
         stdin, stdout = process.stdin, process.stdout
         stdin.write(json.dumps(task) + "\n")
 
-        def oneone_round() -> dict[str, float]:
+        def plain_round() -> dict[str, float]:
             stdin.write("round\n")
             stdin.flush()
             answer: dict[str, float] = json.loads(stdout.readline())

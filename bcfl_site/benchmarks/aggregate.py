@@ -1,0 +1,163 @@
+"""Averaging updates: our rules beside NumPy's ways, and a plain copy of the same bytes."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from argparse import ArgumentParser
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from bcfl_site.benchmarks import columns, numbers
+
+if TYPE_CHECKING:
+    from training.weights import Float32
+
+HELP = "Averaging updates: GB/s, speed against NumPy with identical output, and memory."
+
+FEW = 50  # robust rules read all updates at once; NumPy's median takes its time
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--participants", type=numbers, default="10,100", help="like 10,100,1000")
+    parser.add_argument("--parameters", type=float, default=1.66e6)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument(
+        "--rules", default="fedavg,median,trimmed_mean", help="also multi_krum, score_median, ..."
+    )
+
+
+def run(options: dict[str, Any]) -> dict[str, Any]:
+    """Seconds (medians), GB/s of update bytes, and ratios within the same run."""
+    rows = []
+    for participants in options["participants"]:
+        for rule in options["rules"].split(","):
+            if rule != "fedavg" and participants > FEW:
+                continue
+            rows.append(_measure(rule, participants, int(options["parameters"]), options))
+    if "median" in options["rules"] and FEW not in options["participants"]:
+        for rule in options["rules"].split(","):
+            if rule != "fedavg":
+                rows.append(_measure(rule, FEW, int(options["parameters"]), options))
+    return {"parameters": int(options["parameters"]), "repeats": options["repeats"], "rows": rows}
+
+
+def table(report: dict[str, Any]) -> str:
+    header = ["rule", "updates", "ms", "GB/s", "copy GB/s", "NumPy ms", "times as fast"]
+    header += ["identical", "memory MB"]
+    rows = [
+        [
+            row["rule"],
+            str(row["updates"]),
+            f"{1000 * row['seconds']:.1f}",
+            f"{row['gigabytes_per_second']:.2f}",
+            f"{row['copy_gigabytes_per_second']:.2f}",
+            f"{1000 * row['numpy_seconds']:.1f}" if row["numpy_seconds"] else "",
+            f"{row['speedup']:.1f}" if row["speedup"] else "",
+            {True: "yes", False: "NO", None: ""}[row["identical"]],
+            f"{row['memory_bytes'] / 1e6:.1f}",
+        ]
+        for row in report["rows"]
+    ]
+    return (
+        f"{report['parameters']:,} parameters, median of {report['repeats']}; alternating with "
+        "NumPy on arrays stacked beforehand. Memory: the most that a rule allocates beyond its "
+        "updates, which are mapped from files.\n\n" + columns(header, rows)
+    )
+
+
+def _measure(
+    rule: str, participants: int, parameters: int, options: dict[str, Any]
+) -> dict[str, Any]:
+    import numpy as np
+
+    from training.aggregation import ServerState, Update, aggregate
+    from training.blobs import BlobStore
+    from training.specs import AlgorithmSpec
+    from training.weights import encode
+
+    rng = np.random.default_rng(1)
+    samples = rng.integers(10, 1000, participants).tolist()
+    with tempfile.TemporaryDirectory() as folder:
+        blobs = BlobStore(Path(folder))
+        refs = [
+            blobs.put(encode({"w": rng.standard_normal(parameters, dtype=np.float32)}))
+            for _ in range(participants)
+        ]
+        mapped = [blobs.open_weights(ref) for ref in refs]
+        updates = [
+            Update(f"0x{at:040x}", samples[at], lambda at=at: mapped[at], score=1 + at)  # type: ignore[misc]
+            for at in range(participants)
+        ]
+        state = ServerState({"w": np.zeros(parameters, np.float32)})
+        spec = AlgorithmSpec(rule)
+
+        def ours() -> Float32:
+            return aggregate(spec, state, updates).weights["w"]
+
+        stacked = np.stack([one["w"] for one in mapped])
+        theirs = _numpy_way(rule, stacked, samples)
+        into = np.empty_like(stacked)
+        mine, other, copies = [], [], []
+        result = ours()  # compiles
+        for _ in range(options["repeats"]):
+            seconds, result = _timed(ours)
+            mine.append(seconds)
+            if theirs:
+                seconds, expected = _timed(theirs)
+                other.append(seconds)
+            copies.append(_timed(lambda: np.copyto(into, stacked))[0])
+        identical = None
+        if theirs:
+            identical = bool(np.array_equal(result, expected.astype(np.float32)))
+        memory = _peak(ours)
+    size = 4 * parameters * participants
+    return {
+        "rule": rule,
+        "updates": participants,
+        "seconds": median(mine),
+        "gigabytes_per_second": size / median(mine) / 1e9,
+        "copy_gigabytes_per_second": size / median(copies) / 1e9,
+        "numpy_seconds": median(other) if other else None,
+        "speedup": median(other) / median(mine) if other else None,
+        "identical": identical,
+        "memory_bytes": memory,
+    }
+
+
+def _numpy_way(rule: str, stacked: Any, samples: list[int]) -> Callable[[], Any] | None:
+    import numpy as np
+
+    if rule == "fedavg":
+        return lambda: np.average(stacked, axis=0, weights=samples)
+    if rule == "median":
+        return lambda: np.median(stacked, axis=0)
+    if rule == "trimmed_mean":
+        cut = int(0.2 * len(stacked))  # the rule's default
+
+        def trimmed() -> Any:
+            inner = np.sort(stacked, axis=0)[cut : len(stacked) - cut]
+            return np.mean(inner, axis=0, dtype=np.float64)
+
+        return trimmed
+    return None
+
+
+def _timed(work: Callable[[], Any]) -> tuple[float, Any]:
+    started = time.perf_counter()
+    result = work()
+    return time.perf_counter() - started, result
+
+
+def _peak(work: Callable[[], Any]) -> int:
+    """Bytes that NumPy and Python had allocated at most while `work` ran, beyond before."""
+    import tracemalloc
+
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
