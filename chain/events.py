@@ -1,7 +1,7 @@
 """From raw logs to events with names. Pure: no Django, no network, no web3.
 
-`eth_abi` decodes directly; topics and types are worked out once per ABI (web3's
-`process_log` is 20 to 30 times slower).
+Topics and types are worked out once per ABI. Plain words are read by `chain.words`, everything
+else by `eth_abi` (web3's `process_log` is 20 to 30 times slower than that).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
 from chain.errors import InconsistentAnswer
+from chain.words import Quick, quick_decoder
 
 Abi = Sequence[Mapping[str, Any]]
 
@@ -79,8 +80,25 @@ class _EventShape:
     indexed: tuple[_Parameter, ...]
     plain: tuple[_Parameter, ...]
     order: tuple[str, ...]  # argument names as declared
+    quick: Quick | None  # for arguments of one word each, and a last one of type bytes
 
     def decode(self, log: RawLog, block_time: int) -> DecodedEvent:
+        args = self.quick(log.topics, log.data) if self.quick else None
+        return DecodedEvent(
+            contract=self.contract,
+            name=self.name,
+            args=self._slow(log) if args is None else args,
+            address=log.address,
+            block_number=log.block_number,
+            block_hash=log.block_hash,
+            block_time=block_time,
+            tx_hash=log.tx_hash,
+            tx_index=log.tx_index,
+            log_index=log.log_index,
+        )
+
+    def _slow(self, log: RawLog) -> dict[str, Any]:
+        """By eth_abi: any type, and the judge of what is malformed."""
         values: dict[str, Any] = {}
         for parameter, topic in zip(self.indexed, log.topics[1:], strict=True):
             if _is_hashed(parameter.abi["type"]):
@@ -91,18 +109,7 @@ class _EventShape:
         decoded = default_codec.decode([p.type for p in self.plain], bytes.fromhex(log.data[2:]))
         for parameter, value in zip(self.plain, decoded, strict=True):
             values[parameter.name] = plain_value(parameter.abi, value)
-        return DecodedEvent(
-            contract=self.contract,
-            name=self.name,
-            args={name: values[name] for name in self.order},
-            address=log.address,
-            block_number=log.block_number,
-            block_hash=log.block_hash,
-            block_time=block_time,
-            tx_hash=log.tx_hash,
-            tx_index=log.tx_index,
-            log_index=log.log_index,
-        )
+        return {name: values[name] for name in self.order}
 
 
 class EventDecoder:
@@ -202,6 +209,7 @@ def _event_shape(contract: str, item: Mapping[str, Any]) -> _EventShape:
         indexed=tuple(parameter for parameter, indexed in parameters if indexed),
         plain=tuple(parameter for parameter, indexed in parameters if not indexed),
         order=tuple(parameter.name for parameter, _ in parameters),
+        quick=quick_decoder([(p.name, p.type, indexed) for p, indexed in parameters], checksum),
     )
 
 

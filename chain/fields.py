@@ -8,7 +8,7 @@ from django.core.exceptions import ValidationError
 from django.db import models
 
 UINT256_MAX = 2**256 - 1
-_DIGITS = 78  # len(str(2**256 - 1))
+WEI_DIGITS = 78  # len(str(2**256 - 1))
 
 
 class WeiField(models.CharField):
@@ -24,7 +24,7 @@ class WeiField(models.CharField):
     _pyi_private_get_type: int  # type: ignore[assignment]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs["max_length"] = _DIGITS
+        kwargs["max_length"] = WEI_DIGITS
         super().__init__(*args, **kwargs)
 
     def deconstruct(self) -> tuple[str, str, list[Any], dict[str, Any]]:
@@ -49,7 +49,7 @@ class WeiField(models.CharField):
             return None
         if not 0 <= number <= UINT256_MAX:
             raise ValidationError(f"{number} wei is outside 0 to 2**256 - 1.")
-        return str(number).zfill(_DIGITS)
+        return str(number).zfill(WEI_DIGITS)
 
     def run_validators(self, value: Any) -> None:
         """Text length does not apply to the Python value, which is an int."""

@@ -8,14 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from eth_abi.abi import default_codec
 from eth_utils.crypto import keccak
 
 
 def leaf(task_id: int, participant: str, amount: int) -> bytes:
-    """keccak256(keccak256(abi.encode(taskId, participant, amount))); `amount` in wei."""
-    encoded = default_codec.encode(["uint256", "address", "uint96"], [task_id, participant, amount])
-    return keccak(keccak(encoded))
+    """keccak256(keccak256(abi.encode(taskId, participant, amount))); `amount` in wei.
+
+    Raises ValueError when a value does not fit (uint256, address, uint96).
+    """
+    address = bytes.fromhex(participant.removeprefix("0x"))
+    if len(address) != 20 or not 0 <= amount < 2**96 or not 0 <= task_id < 2**256:
+        raise ValueError(
+            f"Leaf ({task_id}, {participant}, {amount}) does not fit (uint256, address, uint96)."
+        )
+    return keccak(
+        keccak(task_id.to_bytes(32, "big") + bytes(12) + address + amount.to_bytes(32, "big"))
+    )
 
 
 class MerkleTree:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
 
 from django.db.models import QuerySet
 
+from chain.bulk import document, insert, reserve_ids, wei
 from chain.errors import ContractReverted
 from chain.events import Abi, DecodedEvent, EventDecoder, RawLog, selector
 from chain.fetch import Fetched
 from chain.models import Block, Log, Network, Transaction
-from chain.wire import FullBlock, MinedTransaction
+from chain.wire import Header, MinedTransaction
 
 BATCH = 500
 
@@ -44,29 +46,46 @@ class Names:
 
 def write(network: Network, fetched: Fetched, names: Names) -> list[DecodedEvent]:
     """Insert blocks, transactions and logs; returns our events among them, in order."""
-    blocks = Block.objects.bulk_create(
-        [_block_row(network, block) for block in fetched.blocks], batch_size=BATCH
-    )
-    transactions = Transaction.objects.bulk_create(
-        [
-            _transaction_row(network, row, mined, names, fetched.reverted)
-            for row, block in zip(blocks, fetched.blocks, strict=True)
-            for mined in block.transactions
-        ],
-        batch_size=BATCH,
-    )
+    mined = sum(len(block.transactions) for block in fetched.blocks)
+    noted = sum(len(t.receipt.logs) for b in fetched.blocks for t in b.transactions)
+    block_ids = reserve_ids(Block, len(fetched.blocks))
+    transaction_ids, log_ids = iter(reserve_ids(Transaction, mined)), iter(reserve_ids(Log, noted))
+    blocks: list[tuple[Any, ...]] = []
+    transactions: list[tuple[Any, ...]] = []
+    logs: list[tuple[Any, ...]] = []
     events: list[DecodedEvent] = []
-    logs: list[Log] = []
-    rows = iter(transactions)
-    for block_row, block in zip(blocks, fetched.blocks, strict=True):
-        for mined in block.transactions:
-            transaction_row = next(rows)
-            for log in mined.receipt.logs:
-                event = names.decoder.decode(log, block.header.timestamp)
+    for block_id, block in zip(block_ids, fetched.blocks, strict=True):
+        header = block.header
+        blocks.append((block_id, network.pk, *_block_values(header)))
+        for transaction in block.transactions:
+            transaction_id = next(transaction_ids)
+            reason = fetched.reverted.get(transaction.hash)
+            transactions.append(
+                (
+                    transaction_id,
+                    network.pk,
+                    block_id,
+                    header.number,
+                    *_transaction_values(transaction, names, reason),
+                )
+            )
+            for log in transaction.receipt.logs:
+                event = names.decoder.decode(log, header.timestamp)
                 if event is not None:
                     events.append(event)
-                logs.append(_log_row(network, block_row, transaction_row, log, event))
-    Log.objects.bulk_create(logs, batch_size=BATCH)
+                logs.append(
+                    (
+                        next(log_ids),
+                        network.pk,
+                        block_id,
+                        transaction_id,
+                        header.number,
+                        *_log_values(log, event),
+                    )
+                )
+    insert(Block, BLOCK_COLUMNS, blocks)
+    insert(Transaction, TRANSACTION_COLUMNS, transactions)
+    insert(Log, LOG_COLUMNS, logs)
     return events
 
 
@@ -135,77 +154,111 @@ def hashes_at(network: Network, heights: Sequence[int]) -> dict[int, str]:
     return dict(rows.values_list("number", "hash"))
 
 
-def _block_row(network: Network, block: FullBlock) -> Block:
-    header = block.header
-    return Block(
-        network=network,
-        number=header.number,
-        hash=header.hash,
-        parent_hash=header.parent_hash,
-        timestamp=header.timestamp,
-        gas_used=header.gas_used,
-        gas_limit=header.gas_limit,
-        base_fee=header.base_fee,
-        transaction_count=header.transaction_count,
+BLOCK_COLUMNS = (
+    "id",
+    "network_id",
+    "number",
+    "hash",
+    "parent_hash",
+    "timestamp",
+    "gas_used",
+    "gas_limit",
+    "base_fee",
+    "transaction_count",
+)
+TRANSACTION_COLUMNS = (
+    "id",
+    "network_id",
+    "block_id",
+    "block_number",
+    "index",
+    "hash",
+    "from_address",
+    "to_address",
+    "contract_address",
+    "nonce",
+    "value",
+    "input",
+    "contract",
+    "function",
+    "succeeded",
+    "gas_limit",
+    "gas_used",
+    "effective_gas_price",
+    "error_name",
+    "error",
+)
+LOG_COLUMNS = (
+    "id",
+    "network_id",
+    "block_id",
+    "transaction_id",
+    "block_number",
+    "log_index",
+    "address",
+    "topics",
+    "data",
+    "contract",
+    "event",
+    "args",
+    "task_id",
+)
+
+
+def _block_values(header: Header) -> tuple[Any, ...]:
+    return (
+        header.number,
+        header.hash,
+        header.parent_hash,
+        header.timestamp,
+        header.gas_used,
+        header.gas_limit,
+        header.base_fee,
+        header.transaction_count,
     )
 
 
-def _transaction_row(
-    network: Network,
-    block: Block,
-    mined: MinedTransaction,
-    names: Names,
-    reverted: Mapping[str, ContractReverted],
-) -> Transaction:
+def _transaction_values(
+    mined: MinedTransaction, names: Names, reason: ContractReverted | None
+) -> tuple[Any, ...]:
     contract, function = names.of_call(mined)
-    reason = reverted.get(mined.hash)
-    return Transaction(
-        network=network,
-        block=block,
-        block_number=block.number,
-        index=mined.index,
-        hash=mined.hash,
-        from_address=mined.from_address,
-        to_address=mined.to_address,
-        contract_address=mined.receipt.contract_address,
-        nonce=mined.nonce,
-        value=mined.value,
-        input=mined.input,
-        contract=contract,
-        function=function,
-        succeeded=mined.receipt.succeeded,
-        gas_limit=mined.gas_limit,
-        gas_used=mined.receipt.gas_used,
-        effective_gas_price=mined.receipt.effective_gas_price,
-        error_name=reason.name if reason else "",
-        error=reason.sentence if reason else "",
+    return (
+        mined.index,
+        mined.hash,
+        mined.from_address,
+        mined.to_address,
+        mined.receipt.contract_address,
+        mined.nonce,
+        wei(mined.value),
+        mined.input,
+        contract,
+        function,
+        mined.receipt.succeeded,
+        mined.gas_limit,
+        mined.receipt.gas_used,
+        mined.receipt.effective_gas_price,
+        reason.name if reason else "",
+        reason.sentence if reason else "",
     )
 
 
-def _log_row(
-    network: Network,
-    block: Block,
-    transaction: Transaction,
-    log: RawLog,
-    event: DecodedEvent | None,
-) -> Log:
-    row = Log(
-        network=network,
-        block=block,
-        transaction=transaction,
-        block_number=block.number,
-        log_index=log.log_index,
-        address=log.address,
-        topics=list(log.topics),
-        data=log.data,
+def _log_values(log: RawLog, event: DecodedEvent | None) -> tuple[Any, ...]:
+    if event is None:
+        return (log.log_index, log.address, document(log.topics), log.data, "", "", "{}", None)
+    return (
+        log.log_index,
+        log.address,
+        document(log.topics),
+        log.data,
+        event.contract,
+        event.name,
+        document(event.args),  # str, int, bool, list, dict: JSON as it is
+        event.task_id,
     )
-    if event is not None:
-        _name(row, event)
-    return row
 
 
 def _name(row: Log, event: DecodedEvent) -> None:
     row.contract = event.contract
     row.event = event.name
-    row.args = event.args  # str, int, bool, list, dict: JSON as it is
+    row.args = event.args
     row.task_id = event.task_id

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from django.db.models import Model
 
+from chain import bulk
 from chain.events import DecodedEvent
 from chain.models import Log, Network
 from sessions_app.errors import BcflError
@@ -30,7 +31,6 @@ from sessions_app.rewards import RewardLine
 
 ZERO_ADDRESS = "0x" + "0" * 40
 RowT = TypeVar("RowT", bound=Model)
-CHUNK = 500  # rows a statement: SQLite allows 32,766 parameters
 
 
 class MissingHistory(BcflError):
@@ -238,11 +238,11 @@ class Fold:
         for model, fields in _CHANGING.items():
             rows = changed.get(model, [])
             if rows:
-                model._default_manager.bulk_update(rows, fields, batch_size=100)
+                bulk.update(model, fields, rows)
         for model in _WRITE_ORDER:
             rows = self._new.get(model, [])
             if rows:
-                model._default_manager.bulk_create(rows, batch_size=CHUNK)
+                bulk.create(model, rows)
         self._new.clear()
         self._dirty.clear()
 
@@ -290,7 +290,7 @@ class Fold:
         return round_.task.onchain_id, round_.number
 
     def _log_id(self, event: DecodedEvent) -> int:
-        return self._logs[event.block_hash, event.log_index]
+        return self._logs[event.block_number, event.log_index]
 
 
 # The columns that events change after a row is there.
@@ -324,11 +324,11 @@ _WRITE_ORDER: tuple[type[Model], ...] = (
 )
 
 
-def _log_ids(network: Network, events: Sequence[DecodedEvent]) -> dict[tuple[str, int], int]:
+def _log_ids(network: Network, events: Sequence[DecodedEvent]) -> dict[tuple[int, int], int]:
     if not events:
         return {}
     numbers = [event.block_number for event in events]
     rows = Log.objects.filter(
         network=network, block_number__gte=min(numbers), block_number__lte=max(numbers)
-    ).values_list("block__hash", "log_index", "pk")
-    return {(block_hash, log_index): pk for block_hash, log_index, pk in rows}
+    ).values_list("block_number", "log_index", "pk")
+    return {(number, log_index): pk for number, log_index, pk in rows}
