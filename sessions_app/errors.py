@@ -25,3 +25,7 @@ class WrongStage(BcflError):
 
 class NothingToClaim(BcflError):
     """Everything earned has been claimed already."""
+
+
+class ChainTrouble(BcflError):
+    """The chain or a key refused; the text of the chain's error says what to do."""

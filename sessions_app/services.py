@@ -6,17 +6,26 @@ wakes the orchestrator; nobody waits for a block inside a request.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import wraps
+from typing import TypeVar, cast
 
 from django.db import transaction
 from django.utils import timezone
 
 from chain.accounts import account_derive
+from chain.errors import ChainError
 from chain.models import Account, OutgoingTransaction
 from sessions_app import publish
 from sessions_app.calls import task_call
-from sessions_app.errors import InvalidTask, NotAllowed, NothingToClaim, WrongStage
+from sessions_app.errors import (
+    ChainTrouble,
+    InvalidTask,
+    NotAllowed,
+    NothingToClaim,
+    WrongStage,
+)
 from sessions_app.models import Participant, Seat, Task, TokenBalance, User
 from sessions_app.rewards import reward_proof
 from training.specs import TaskConfig
@@ -38,6 +47,22 @@ SEAT_NAMES = (
     "Oakwood",
     "Stonebridge",
 )
+
+
+Service = TypeVar("Service", bound=Callable[..., object])
+
+
+def chain_errors_as_ours(service: Service) -> Service:
+    """A page shows what went wrong on chain as it shows its own refusals: nothing typed is lost."""
+
+    @wraps(service)
+    def guarded(*args: object, **kwargs: object) -> object:
+        try:
+            return service(*args, **kwargs)
+        except ChainError as error:
+            raise ChainTrouble(str(error)) from error
+
+    return cast(Service, guarded)
 
 
 def seat_name(slot: int) -> str:
@@ -145,6 +170,7 @@ def task_clone(*, task: Task, by: User) -> Task:
     )
 
 
+@chain_errors_as_ours
 def task_launch(*, task: Task, by: User) -> Task:
     """Press start: seat the hosted participants, prepare the model, fund and open the task.
 
@@ -182,6 +208,7 @@ def task_launch(*, task: Task, by: User) -> Task:
     return task
 
 
+@chain_errors_as_ours
 def task_cancel(*, task: Task, by: User) -> OutgoingTransaction | None:
     """End a task early: a draft is deleted, a placed task is cancelled on chain.
 
@@ -206,6 +233,7 @@ def task_cancel(*, task: Task, by: User) -> OutgoingTransaction | None:
         return sent
 
 
+@chain_errors_as_ours
 def rewards_claim(*, task: Task, address: str, by: User) -> OutgoingTransaction:
     """Pay out all that a hosted participant has earned in a task so far, and after its end the
     stake with it. Anyone may send a claim; the contract pays the earner alone.
