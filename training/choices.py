@@ -6,7 +6,12 @@ an option is offered exactly when it works. Pure: no Django, Celery, web3 or Ten
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from training.algorithm_choices import ALGORITHMS
+from training.architecture import check_layers
+from training.errors import SpecError
 from training.parameters import Choice, DatasetChoice, ModelChoice, Parameter, table
 
 __all__ = [
@@ -25,6 +30,17 @@ __all__ = [
     "ModelChoice",
     "Parameter",
 ]
+
+
+class LayersChoice(ModelChoice):
+    """A model whose one parameter is the list of its layers."""
+
+    def check_params(self, field: str, params: Mapping[str, Any]) -> dict[str, Any]:
+        if not isinstance(params, Mapping) or params.keys() - {"layers"}:
+            raise SpecError(field, params, 'an object with "layers" alone', "Remove the rest.")
+        default = [{"layer": "Flatten"}, {"layer": "Dense", "units": 64, "activation": "relu"}]
+        return {"layers": check_layers(f"{field}.layers", params.get("layers", default))}
+
 
 DATASETS: dict[str, DatasetChoice] = table(
     DatasetChoice(
@@ -171,6 +187,35 @@ MODELS: dict[str, ModelChoice] = table(
             ),
         ),
         image_only=True,
+    ),
+    ModelChoice(
+        "resnet",
+        "Small residual network",
+        "Convolutions with shortcuts and group normalisation, after ResNet; for colour images of "
+        "32 × 32 (He et al. 2016).",
+        (
+            Parameter(
+                "stages",
+                "Stages",
+                "Filters of each stage; between two stages the picture is halved.",
+                "ints",
+                [16, 32, 64],
+                4,
+                256,
+                max_items=4,
+                unit="filters",
+            ),
+            Parameter(
+                "blocks", "Blocks", "Residual blocks in each stage.", "int", 1, 1, 4, unit="blocks"
+            ),
+        ),
+        image_only=True,
+    ),
+    LayersChoice(
+        "layers",
+        "Your own layers",
+        "A list of layers as JSON in model.params.layers of the configuration; see "
+        "training.architecture.",
     ),
 )
 

@@ -28,6 +28,7 @@ Array = npt.NDArray[Any]
 MAX_FILE_BYTES = 4 << 30
 MAX_SAMPLES = 2_000_000
 MAX_CLASSES = 1000
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
 _IDX_PARTS = (
     "train-images-idx3-ubyte",
     "train-labels-idx1-ubyte",
@@ -213,7 +214,7 @@ def _number(cell: str, where: str, column: str, at: int, *, whole: bool) -> floa
         number = float(cell)
     except ValueError:
         raise error from None
-    if not abs(number) <= np.finfo(np.float32).max:
+    if not abs(number) <= _FLOAT32_MAX:
         raise error
     if whole and not (number.is_integer() and 0 <= number < MAX_CLASSES):
         raise error

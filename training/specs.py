@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self, TypeVar
 
+from training.architecture import count_weights
 from training.canonical import (
     canonical_json,
     check_range,
@@ -272,14 +273,19 @@ class TaskConfig:
                 f"a model for rows of {data.input_shape[0]} numbers, as {data.name} has",
                 "Use mlp or logistic, or a data set of images.",
             )
-        blocks = len(self.model.params.get("filters", ()))
+        name = "stages" if self.model.name == "resnet" else "filters"
+        blocks = len(self.model.params.get(name, ())) - (self.model.name == "resnet")
         if MODELS[self.model.name].image_only and min(data.input_shape[:2]) >> blocks == 0:
             raise SpecError(
-                "model.params.filters",
-                list(self.model.params["filters"]),
+                f"model.params.{name}",
+                list(self.model.params[name]),
                 f"fewer blocks: {blocks} halvings of {data.input_shape[0]} × "
                 f"{data.input_shape[1]} pixels leave nothing",
                 "Remove the last block.",
+            )
+        if self.model.name == "layers":
+            count_weights(
+                "model.params.layers", self.model.params["layers"], data.input_shape, data.classes
             )
         training_samples = data.training_samples
         if self.participants > training_samples:

@@ -6,6 +6,7 @@ weights blob ("hidden_1/kernel") never depend on how many models a process has b
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -111,10 +112,15 @@ class HalvingMaxPool(keras.layers.Layer):
         return keras.ops.max(x, axis=(2, 4))  # (batch, rows, columns, channels)
 
 
+def _with_channel(x: Any) -> Any:
+    if len(x.shape) == 3:
+        return keras.layers.Reshape((*x.shape[1:], 1), name="channel")(x)  # (batch, h, w, 1)
+    return x
+
+
 def _cnn(params: Mapping[str, Any], x: Any, classes: int, seeds: _Seeds) -> Any:
     """After LeNet-5 (LeCun et al. 1998), with ReLU and max-pooling."""
-    if len(x.shape) == 3:
-        x = keras.layers.Reshape((*x.shape[1:], 1), name="channel")(x)  # (batch, h, w, 1)
+    x = _with_channel(x)
     for number, filters in enumerate(params["filters"], start=1):
         x = PatchConv2D(filters, params["kernel"], seeds.next(), name=f"conv_{number}")(x)
         x = keras.layers.ReLU(name=f"relu_{number}")(x)
@@ -124,8 +130,62 @@ def _cnn(params: Mapping[str, Any], x: Any, classes: int, seeds: _Seeds) -> Any:
     return _dense(classes, "logits", seeds.glorot())(x)  # (batch, classes)
 
 
+def _resnet(params: Mapping[str, Any], x: Any, classes: int, seeds: _Seeds) -> Any:
+    """After He et al. 2016 (arXiv 1512.03385). Group instead of batch normalisation: nothing is
+    averaged over other people's batches (Hsieh et al. 2020, arXiv 1910.00189)."""
+
+    def normed(x: Any, filters: int, side: int, name: str) -> Any:
+        x = PatchConv2D(filters, side, seeds.next(), name=f"{name}_conv")(x)
+        groups = math.gcd(8, filters)
+        return keras.layers.GroupNormalization(groups, name=f"{name}_norm")(x)
+
+    def rectified(x: Any, name: str) -> Any:
+        return keras.layers.ReLU(name=f"{name}_relu")(x)
+
+    stages = params["stages"]
+    x = rectified(normed(_with_channel(x), stages[0], 3, "stem"), "stem")
+    for stage, filters in enumerate(stages, start=1):
+        if stage > 1:
+            x = HalvingMaxPool(name=f"stage_{stage}_pool")(x)  # (batch, h ÷ 2, w ÷ 2, ...)
+        for block in range(1, params["blocks"] + 1):
+            name = f"stage_{stage}_block_{block}"
+            inner = rectified(normed(x, filters, 3, f"{name}_a"), f"{name}_a")
+            inner = normed(inner, filters, 3, f"{name}_b")
+            if x.shape[-1] != filters:
+                x = PatchConv2D(filters, 1, seeds.next(), name=f"{name}_shortcut")(x)
+            x = rectified(keras.layers.Add(name=f"{name}_add")([x, inner]), name)
+    x = keras.layers.GlobalAveragePooling2D(name="average")(x)  # (batch, filters)
+    return _dense(classes, "logits", seeds.glorot())(x)  # (batch, classes)
+
+
+def _layers(params: Mapping[str, Any], x: Any, classes: int, seeds: _Seeds) -> Any:
+    """One's own list of layers: training.architecture."""
+    x = _with_channel(x)
+    for number, layer in enumerate(params["layers"], start=1):
+        name = f"layer_{number}"
+        match layer["layer"]:
+            case "Dense":
+                x = _dense(layer["units"], name, seeds.he(), layer["activation"])(x)
+            case "Conv2D":
+                x = PatchConv2D(layer["filters"], layer["kernel"], seeds.next(), name=name)(x)
+                x = keras.layers.Activation(layer["activation"], name=f"{name}_activation")(x)
+            case "MaxPooling2D":
+                x = HalvingMaxPool(name=name)(x)
+            case "GlobalAveragePooling2D":
+                x = keras.layers.GlobalAveragePooling2D(name=name)(x)
+            case "GroupNormalization":
+                x = keras.layers.GroupNormalization(layer["groups"], name=name)(x)
+            case _:
+                x = keras.layers.Flatten(name=name)(x)
+    if len(x.shape) > 2:
+        x = keras.layers.Flatten(name="flatten")(x)
+    return _dense(classes, "logits", seeds.glorot())(x)  # (batch, classes)
+
+
 _BUILDERS: dict[str, Callable[[Mapping[str, Any], Any, int, _Seeds], Any]] = {
     "logistic": _logistic,
     "mlp": _mlp,
     "cnn": _cnn,
+    "resnet": _resnet,
+    "layers": _layers,
 }

@@ -14,6 +14,7 @@ import pytest
 from tests.training.factories import address, evaluate_logistic, gradient_logistic, update
 from training import data
 from training.aggregation import aggregate, initial_state
+from training.architecture import check_layers, count_weights, from_keras
 from training.blobs import BlobStore
 from training.data import PURPOSE_SHUFFLE, Samples, generator
 from training.errors import BlobMissing, DataError, TrainingError
@@ -55,7 +56,7 @@ def job(config: TaskConfig, model_ref: str, slot: int = 0, round: int = 1) -> Tr
 
 def run_task(config: TaskConfig, blobs: BlobStore) -> list[Any]:
     """Every round of a task without a chain; the AggregateResults."""
-    model_ref = start(config, blobs)
+    model_ref, state_ref = start(config, blobs), ""
     members = [address(slot + 1) for slot in range(config.participants)]
     results = []
     for number in range(1, config.rounds + 1):
@@ -68,12 +69,12 @@ def run_task(config: TaskConfig, blobs: BlobStore) -> list[Any]:
             for one in trained
         ]
         result = aggregate_round(
-            AggregateJob(config.to_dict(), 1, number, model_ref, updates, members),
+            AggregateJob(config.to_dict(), 1, number, model_ref, updates, members, state_ref),
             blobs,
             local.evaluate,
         )
         assert result.rejected == []
-        model_ref = result.model_hash
+        model_ref, state_ref = result.model_hash, result.state_ref
         results.append(result)
     return results
 
@@ -98,7 +99,41 @@ def test_default_task_reaches_ninety_percent_in_five_rounds(blobs: BlobStore) ->
         ({"model": {"name": "logistic"}}, 0.9),
         ({"dataset": {"name": "breast_cancer"}}, 0.9),
         ({"local": {"optimizer": "sgd", "learning_rate": 0.1, "momentum": 0.9}}, 0.9),
+        (
+            {
+                "model": {"name": "resnet", "params": {"stages": [8]}},
+                "local": {"learning_rate": 0.01},
+                "rounds": 3,
+            },
+            0.8,
+        ),
+        (
+            {
+                "model": {
+                    "name": "layers",
+                    "params": {
+                        "layers": [
+                            {"layer": "Conv2D", "filters": 8, "activation": "relu"},
+                            {"layer": "GroupNormalization", "groups": 4},
+                            {"layer": "MaxPooling2D"},
+                            {"layer": "Flatten"},
+                            {"layer": "Dense", "units": 32, "activation": "tanh"},
+                        ]
+                    },
+                },
+                "rounds": 2,
+            },
+            0.85,
+        ),
         ({"algorithm": {"name": "fedprox"}}, 0.9),
+        ({"algorithm": {"name": "fedavgm"}}, 0.9),
+        ({"algorithm": {"name": "fedadam"}}, 0.85),
+        ({"algorithm": {"name": "fedyogi"}}, 0.85),
+        ({"algorithm": {"name": "krum"}}, 0.85),
+        ({"algorithm": {"name": "multi_krum"}}, 0.9),
+        ({"algorithm": {"name": "score_mean"}, "scoring": "leave_one_out"}, 0.9),
+        ({"algorithm": {"name": "score_median"}}, 0.9),
+        ({"algorithm": {"name": "blockflow"}}, 0.9),
         ({"algorithm": {"name": "median"}}, 0.9),
         ({"algorithm": {"name": "trimmed_mean"}}, 0.9),
         ({"algorithm": {"name": "fedsgd"}, "local": {"learning_rate": 1.0}, "rounds": 12}, 0.7),
@@ -106,13 +141,42 @@ def test_default_task_reaches_ninety_percent_in_five_rounds(blobs: BlobStore) ->
         ({"dataset": {"partition": "quantity"}}, 0.85),
         ({"dataset": {"partition": "shards"}, "local": {"epochs": 1}, "rounds": 15}, 0.7),
     ],
-    ids=lambda value: json.dumps(value) if isinstance(value, dict) else "",
+    ids=lambda value: json.dumps(value)[:60] if isinstance(value, dict) else "",
 )
 def test_every_offered_choice_learns(
     changes: dict[str, Any], least: float, blobs: BlobStore
 ) -> None:
     results = run_task(TaskConfig.from_dict(changes), blobs)
     assert results[-1].accuracy >= least
+
+
+def test_weights_are_counted_as_keras_counts_them() -> None:
+    layers = [
+        {"layer": "Conv2D", "filters": 4, "kernel": 5},
+        {"layer": "GroupNormalization", "groups": 2},
+        {"layer": "MaxPooling2D"},
+        {"layer": "GlobalAveragePooling2D"},
+        {"layer": "Dense", "units": 6},
+    ]
+    model = ModelSpec("layers", {"layers": layers})
+    built = local.zoo.build(model, (9, 7, 3), 5, seed=1)
+    assert built.count_params() == count_weights("l", model.params["layers"], (9, 7, 3), 5)
+    assert from_keras(built_in_keras().to_json(), 5) == check_layers("l", layers)
+
+
+def built_in_keras() -> Any:
+    keras = local.keras
+    return keras.Sequential(
+        [
+            keras.Input((9, 7, 3)),
+            keras.layers.Conv2D(4, 5, padding="same"),
+            keras.layers.GroupNormalization(2),
+            keras.layers.MaxPooling2D(),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(6),
+            keras.layers.Dense(5),
+        ]
+    )
 
 
 def test_every_offered_model_and_optimizer_has_its_code() -> None:
