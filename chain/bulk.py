@@ -44,6 +44,9 @@ def reserve_ids(model: type[models.Model], count: int) -> Sequence[int]:
 def insert(model: type[models.Model], columns: Sequence[str], rows: Iterable[Row]) -> None:
     """Insert tuples in the order of `columns` (attribute names), values as the database stores
     them. Every column of the table must be named: the database knows no defaults of Django's."""
+    rows = list(rows)
+    if not rows:
+        return
     names = ", ".join(map(_quoted, _named(model, columns)))
     table = connection.ops.quote_name(model._meta.db_table)
     with connection.cursor() as cursor:
@@ -53,7 +56,7 @@ def insert(model: type[models.Model], columns: Sequence[str], rows: Iterable[Row
                     copy.write_row(row)
             return
         places = ", ".join(["%s"] * len(columns))
-        cursor.executemany(f"INSERT INTO {table} ({names}) VALUES ({places})", list(rows))  # noqa: S608
+        cursor.executemany(f"INSERT INTO {table} ({names}) VALUES ({places})", rows)  # noqa: S608
 
 
 def create(model: type[models.Model], rows: Sequence[models.Model]) -> None:

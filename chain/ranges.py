@@ -1,13 +1,15 @@
 """Which blocks to fetch next. Pure.
 
-The size of a range follows what the node answers (too large, or fine), never the clock: a slow
-answer says nothing about how many blocks the node is willing to serve.
+The size of a range follows what the node answers (too large, or fine) and how much was in it,
+never the clock: a slow answer says nothing about how many blocks the node is willing to serve.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+
+WEIGHT = 2_000  # transactions in one step: bounds memory and how long others wait to write
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +19,11 @@ class RangeSize:
     current: int
     largest: int
 
-    def after_success(self) -> RangeSize:
-        """A little more next time: a quarter, at least one block."""
+    def after_success(self, weight: int = 0) -> RangeSize:
+        """A little more next time: a quarter, at least one block. When there were more than
+        WEIGHT transactions (`weight`), fewer blocks in proportion."""
+        if weight > WEIGHT:
+            return replace(self, current=max(self.current * WEIGHT // weight, 1))
         grown = self.current + max(self.current // 4, 1)
         return replace(self, current=min(grown, self.largest))
 

@@ -243,12 +243,13 @@ def _transaction_values(
 
 
 def _log_values(log: RawLog, event: DecodedEvent | None) -> tuple[Any, ...]:
+    topics = "[" + ", ".join(f'"{topic}"' for topic in log.topics) + "]"  # JSON, but quicker
     if event is None:
-        return (log.log_index, log.address, document(log.topics), log.data, "", "", "{}", None)
+        return (log.log_index, log.address, topics, log.data, "", "", "{}", None)
     return (
         log.log_index,
         log.address,
-        document(log.topics),
+        topics,
         log.data,
         event.contract,
         event.name,

@@ -7,7 +7,7 @@ are written follows the foreign keys.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from django.db.models import Model
 
@@ -54,8 +54,12 @@ class Fold:
         self._sheets: dict[tuple[int, int], list[ScoreSheet]] = {}
         self._balances: dict[str, TokenBalance] = {}
         self._new: dict[type[Model], list[Model]] = {}
+        # Rows that nothing here reads again, as the database takes them: one for most events.
+        self._events: list[tuple[Any, ...]] = []
+        self._transfers: list[tuple[Any, ...]] = []
         self._dirty: dict[int, Model] = {}  # id(row) → row loaded from the database and changed
         self._load(ids)
+        self._load_balances(events)
 
     # --- reading ----------------------------------------------------------------------------
 
@@ -195,38 +199,38 @@ class Fold:
         )
 
     def add_task_event(self, event: DecodedEvent, *, actor: str) -> None:
-        self._add(
-            TaskEvent(
-                log_id=self._log_id(event),
-                task=self._tasks[event.args["taskId"]],
-                round_number=event.args.get("round"),
-                name=event.name,
-                actor=actor,
-                tx_hash=event.tx_hash,
-                block_number=event.block_number,
-                log_index=event.log_index,
-                block_time=event.block_time,
+        self._events.append(
+            (
+                self._log_id(event),
+                self._tasks[event.args["taskId"]].pk,
+                event.args.get("round"),
+                event.name,
+                actor,
+                event.tx_hash,
+                event.block_number,
+                event.log_index,
+                event.block_time,
             )
         )
 
     def add_transfer(
         self, event: DecodedEvent, *, sender: str, recipient: str, amount: int
     ) -> None:
-        self._add(
-            TokenTransfer(
-                log_id=self._log_id(event),
-                network=self.network,
-                sender=sender,
-                recipient=recipient,
-                amount=amount,
-                tx_hash=event.tx_hash,
-                block_number=event.block_number,
-                log_index=event.log_index,
+        self._transfers.append(
+            (
+                self._log_id(event),
+                self.network.pk,
+                sender,
+                recipient,
+                bulk.wei(amount),
+                event.tx_hash,
+                event.block_number,
+                event.log_index,
             )
         )
         for address, change in ((sender, -amount), (recipient, amount)):
             if address != ZERO_ADDRESS:
-                balance = self._balance(address)
+                balance = self.touch(self._balances[address])
                 balance.balance += change
                 balance.block_number = event.block_number
 
@@ -243,6 +247,10 @@ class Fold:
             rows = self._new.get(model, [])
             if rows:
                 bulk.create(model, rows)
+        bulk.insert(TaskEvent, _EVENT_COLUMNS, self._events)
+        bulk.insert(TokenTransfer, _TRANSFER_COLUMNS, self._transfers)
+        self._events.clear()
+        self._transfers.clear()
         self._new.clear()
         self._dirty.clear()
 
@@ -250,15 +258,6 @@ class Fold:
 
     def _add(self, row: Model) -> None:
         self._new.setdefault(type(row), []).append(row)
-
-    def _balance(self, address: str) -> TokenBalance:
-        if address not in self._balances:
-            stored = TokenBalance.objects.filter(network=self.network, address=address).first()
-            if stored is None:
-                stored = TokenBalance(network=self.network, address=address, balance=0)
-                self._add(stored)
-            self._balances[address] = stored
-        return self.touch(self._balances[address])
 
     def _load(self, ids: Iterable[int]) -> None:
         by_pk = {task.pk: task for task in self._tasks.values()}
@@ -283,6 +282,21 @@ class Fold:
         for sheet in ScoreSheet.objects.filter(round__in=rounds):
             key = self._round_key(rounds[sheet.round_id])
             self._sheets.setdefault(key, []).append(sheet)
+
+    def _load_balances(self, events: Sequence[DecodedEvent]) -> None:
+        ends = {
+            event.args[end]
+            for event in events
+            if event.name == "Transfer"
+            for end in ("from", "to")
+        }
+        rows = TokenBalance.objects.filter(network=self.network, address__in=ends)
+        stored = {balance.address: balance for balance in rows}
+        for address in ends - {ZERO_ADDRESS}:
+            if address not in stored:
+                stored[address] = TokenBalance(network=self.network, address=address, balance=0)
+                self._add(stored[address])
+        self._balances = stored
 
     @staticmethod
     def _round_key(round_: Round) -> tuple[int, int]:
@@ -318,9 +332,28 @@ _WRITE_ORDER: tuple[type[Model], ...] = (
     ScoreSheet,
     Reward,
     Claim,
-    TaskEvent,
-    TokenTransfer,
     TokenBalance,
+)
+_EVENT_COLUMNS = (
+    "log_id",
+    "task_id",
+    "round_number",
+    "name",
+    "actor",
+    "tx_hash",
+    "block_number",
+    "log_index",
+    "block_time",
+)
+_TRANSFER_COLUMNS = (
+    "log_id",
+    "network_id",
+    "sender",
+    "recipient",
+    "amount",
+    "tx_hash",
+    "block_number",
+    "log_index",
 )
 
 
