@@ -55,6 +55,12 @@ def signed_percent(ppm: int | None) -> str:
 
 
 @register.filter
+def half(value: int) -> int:
+    """Hex digits as bytes."""
+    return value // 2
+
+
+@register.filter
 def gwei(wei: int | None) -> str:
     """A gas price: 12000000000 → ``12``."""
     return formats.amount(wei, 4, 9)

@@ -14,7 +14,7 @@ from kombu.exceptions import OperationalError
 
 from sessions_app.forms import ProfileForm
 from sessions_app.models import User
-from sessions_app.selectors.ledger import find
+from sessions_app.selectors.ledger import find, find_named
 from sessions_app.selectors.tasks import (
     AdminHome,
     OperatorHome,
@@ -72,11 +72,15 @@ def workers(request: HttpRequest) -> HttpResponse:
 @login_required
 @require_GET
 def search(request: HttpRequest) -> HttpResponse:
-    """Every hash, address, block number and task leads to its page."""
+    """Every hash, address, block number, task and name leads to its page."""
     query = request.GET.get("q", "").strip()
     target = find(query) if query else reverse("ledger")
     if target:
         return redirect(target)
+    found = find_named(query)
+    if found:
+        context = {"query": query, "found": found}
+        return page(request, "pages/search.html", context, nav="ledger")
     return page(request, "pages/not_found_search.html", {"query": query}, nav="ledger", status=404)
 
 
