@@ -31,8 +31,23 @@ def graph() -> grimp.ImportGraph:
 
 
 def importers(package: str) -> set[str]:
-    """Modules of ours with an import statement of ``package``, at the top or in a function."""
-    return set(graph().find_modules_that_directly_import(package))
+    """Modules of ours with an import statement of ``package``, at the top or in a function.
+
+    Benchmarks are left out: they measure us against the plain way of using these packages.
+    """
+    found = graph().find_modules_that_directly_import(package)
+    return {name for name in found if not name.startswith("bcfl_site.benchmarks.")}
+
+
+def test_nothing_but_commands_uses_the_benchmarks() -> None:
+    used_by = {
+        importer
+        for module in graph().modules
+        if module == "bcfl_site.benchmarks" or module.startswith("bcfl_site.benchmarks.")
+        for importer in graph().find_modules_that_directly_import(module)
+    }
+    outside = {name for name in used_by if not name.startswith("bcfl_site.benchmarks")}
+    assert {name for name in outside if ".management.commands." not in name} == set()
 
 
 def test_import_contracts() -> None:
