@@ -56,8 +56,8 @@ class Transaction(models.Model):
     block_number = models.PositiveBigIntegerField()  # = block.number, for keyset paging
     index = models.PositiveIntegerField(help_text="position in the block")
     hash = HashField()
-    from_address = AddressField(db_index=True)
-    to_address = AddressField(blank=True, default="", db_index=True)  # empty: contract creation
+    from_address = AddressField()
+    to_address = AddressField(blank=True, default="")  # empty: contract creation
     contract_address = AddressField(blank=True, default="")  # what a creation created
     nonce = models.PositiveBigIntegerField()
     value = WeiField(default=0)
@@ -77,7 +77,22 @@ class Transaction(models.Model):
             models.UniqueConstraint(fields=["block", "index"], name="transaction_one_per_place"),
         ]
         indexes: ClassVar = [
-            models.Index(fields=["network", "block_number", "index"], name="transaction_order")
+            models.Index(fields=["network", "block_number", "index"], name="transaction_order"),
+            # Each filter of the ledger with the order of its pages.
+            models.Index(
+                fields=["network", "from_address", "block_number", "index"], name="transaction_from"
+            ),
+            models.Index(
+                fields=["network", "to_address", "block_number", "index"], name="transaction_to"
+            ),
+            models.Index(
+                fields=["network", "function", "block_number", "index"], name="transaction_function"
+            ),
+            models.Index(
+                fields=["network", "block_number", "index"],
+                condition=models.Q(succeeded=False),
+                name="transaction_reverted",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -114,7 +129,10 @@ class Log(models.Model):
             models.Index(
                 fields=["network", "task_id", "block_number", "log_index"], name="log_task_order"
             ),
-            models.Index(fields=["network", "contract", "event"], name="log_event"),
+            models.Index(
+                fields=["network", "contract", "event", "block_number", "log_index"],
+                name="log_event_order",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -170,8 +170,8 @@ class TaskEvent(models.Model):
 class TokenTransfer(models.Model):
     log = models.OneToOneField(Log, primary_key=True, on_delete=models.CASCADE)
     network = models.ForeignKey(Network, on_delete=models.CASCADE, related_name="token_transfers")
-    sender = AddressField(db_index=True)
-    recipient = AddressField(db_index=True)
+    sender = AddressField()
+    recipient = AddressField()
     amount = WeiField()
     tx_hash = HashField()
     block_number = models.PositiveBigIntegerField()
@@ -179,6 +179,16 @@ class TokenTransfer(models.Model):
 
     class Meta:
         ordering = ("block_number", "log_index")
+        indexes = (
+            models.Index(fields=("network", "block_number", "log_index"), name="transfer_order"),
+            models.Index(
+                fields=("network", "sender", "block_number", "log_index"), name="transfer_sender"
+            ),
+            models.Index(
+                fields=("network", "recipient", "block_number", "log_index"),
+                name="transfer_recipient",
+            ),
+        )
 
     def __str__(self) -> str:
         return f"{self.amount} wei from {self.sender} to {self.recipient}"
@@ -192,6 +202,7 @@ class TokenBalance(models.Model):
 
     class Meta:
         constraints = (models.UniqueConstraint(fields=("network", "address"), name="balance_once"),)
+        indexes = (models.Index(fields=("network", "balance"), name="balance_size"),)
 
     def __str__(self) -> str:
         return f"{self.address}: {self.balance} wei"
