@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.db import transaction
 from django.utils import timezone
 
 from chain import settle
@@ -29,6 +30,7 @@ from chain.errors import (
 from chain.models import (
     Account,
     AccountKind,
+    Block,
     Network,
     OutgoingStatus,
     OutgoingTransaction,
@@ -249,8 +251,16 @@ def _settle_missed(
     for row, receipt in zip(rows, receipts, strict=True):
         if receipt is None or cursor is None or receipt.block_number > cursor.block_number:
             continue  # sync will come to it
-        settle.settle(row, receipt, _revert_of(row, receipt, client))
-        wake_sender_on_commit(row.account_id)
+        reverted = _revert_of(row, receipt, client)
+        with transaction.atomic():
+            # A receipt may be of a block that a reorg has dropped; locked, so that none drops it
+            # between this look and the commit.
+            block = Block.objects.select_for_update().filter(
+                network=network, number=receipt.block_number, hash=receipt.block_hash
+            )
+            if block.first() is not None:
+                settle.settle(row, receipt, reverted)
+                wake_sender_on_commit(row.account_id)
 
 
 def _requeue_outrun(

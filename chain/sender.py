@@ -31,6 +31,7 @@ from chain.errors import (
     NonceTaken,
     NotDeployed,
 )
+from chain.lines import reached
 from chain.models import Account, OutgoingStatus, OutgoingTransaction
 from chain.network import client_current, network_current
 from chain.wire import Fees, parse_header
@@ -64,6 +65,7 @@ def account_send(account_id: int, *, client: ChainClient | None = None) -> int:
             signed = _prepare(row, client)
             if signed is None:
                 continue  # failed for good, or another sender has it: on to the next
+            reached("send: stored")
             broadcast(signed, client)
             sent += 1
         except ChainError as error:
@@ -91,6 +93,7 @@ def _prepare(row: OutgoingTransaction, client: ChainClient) -> OutgoingTransacti
             raise  # an earlier one of this account may be what it needs
         _fail(row, error)
         return None
+    reached("send: quoted")
     try:
         with transaction.atomic():
             # PostgreSQL locks the row, SQLite the database: nonces are given one at a time.
@@ -99,6 +102,7 @@ def _prepare(row: OutgoingTransaction, client: ChainClient) -> OutgoingTransacti
             if fresh.status != OutgoingStatus.QUEUED:
                 return None
             _sign(fresh, quote, signer, client.chain_id(), _next_nonce(fresh, quote.mined))
+            reached("send: signed")
             return fresh
     except IntegrityError as error:
         raise InconsistentAnswer(
@@ -211,6 +215,7 @@ def broadcast(row: OutgoingTransaction, client: ChainClient) -> None:
         # By these bytes or by others? A node counts the nonce before it shows the transaction, so
         # only a block tells: sync sees it, or `outbox_tick` asks at the height of the cursor.
         logger.debug("nonce %s of %s is used; a block will tell by what", row.nonce, row.tx_hash)
+    reached("send: broadcast")
     OutgoingTransaction.objects.filter(pk=row.pk).update(broadcast_at=timezone.now(), error="")
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -19,6 +20,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from chain import ranges, reorg, settle, store
+from chain.ahead import Read, ReadAhead
 from chain.artifacts import deployment, load
 from chain.client import ChainClient
 from chain.errors import (
@@ -31,6 +33,7 @@ from chain.errors import (
 )
 from chain.events import DecodedEvent
 from chain.fetch import Fetched, fetch_touching, fetch_whole
+from chain.lines import reached
 from chain.models import (
     Network,
     OutgoingStatus,
@@ -43,7 +46,8 @@ from chain.projecting import Projection, SyncReport
 from chain.wake import wake_sender
 from chain.wire import Header, MinedTransaction
 
-BLOCKS_AT_ONCE = 200
+BLOCKS_AT_ONCE = 500  # at most; how many transactions they may hold is in `ranges`
+BLOCKS_AT_FIRST = 25
 HEARTBEAT_SECONDS = 1.5  # how often an idle follower shows that it lives
 
 
@@ -82,7 +86,9 @@ class Stepper:
         )
         self.reorg_limit = settings.CHAIN_REORG_LIMIT if reorg_limit is None else reorg_limit
         self._publish = publish
-        self._size = ranges.RangeSize(min(blocks_at_once, BLOCKS_AT_ONCE), blocks_at_once)
+        self._size = ranges.RangeSize(min(blocks_at_once, BLOCKS_AT_FIRST), blocks_at_once)
+        self._ahead = ReadAhead()
+        self._target = -1  # the highest block this step may write
         self._names = store.Names({})
         self._start_block = 0
         self._verified = False
@@ -102,7 +108,7 @@ class Stepper:
         cursor = self._cursor()
         self._adopt_deployment(cursor)
         head = self.client.head()
-        target = head.number - self.confirmations
+        target = self._target = head.number - self.confirmations
         if self._parted(cursor, head):
             return self._reorganise(cursor, head, target)
         span = ranges.next_range(cursor.block_number, target, self._start_block, self._size.current)
@@ -110,6 +116,7 @@ class Stepper:
             self._saw_head(cursor, head.number)
             return SyncReport(cursor.block_number, head.number)
         fetched = self._fetch(*span)
+        reached("sync: blocks read")
         first = fetched.blocks[0].header
         if cursor.block_number >= 0 and first.parent_hash != cursor.block_hash:
             return self._reorganise(cursor, head, target)
@@ -201,28 +208,39 @@ class Stepper:
             self.projection.committed(self.network, events, (), ())
 
     def _fetch(self, first: int, last: int) -> Fetched:
+        fetched = self._ahead.take((first, last)) or self._read_or_less(first, last)
+        weight = sum(len(block.transactions) for block in fetched.blocks)
+        self._size = self._size.after_success(weight)
+        done = fetched.blocks[-1].header.number
+        span = ranges.next_range(done, self._target, self._start_block, self._size.current)
+        # The last range is left alone: it may have grown by the time it is its turn.
+        if span and span[1] < self._target:
+            self._ahead.start(self._reader(), span)
+        return fetched
+
+    def _read_or_less(self, first: int, last: int) -> Fetched:
+        """As many of these blocks as the node serves at once."""
         while True:
             try:
-                if is_development(self.network):
-                    fetched = fetch_whole(self.client, first, last)
-                else:
-                    own = settle.sent_by_nonce(self.network).values()
-                    fetched = fetch_touching(
-                        self.client,
-                        first,
-                        last,
-                        addresses=self._names.addresses,
-                        topics=self._names.decoder.topics,
-                        own_hashes=[h for row in own for h in settle.hashes_of(row)],
-                    )
+                return self._reader()(first, last)
             except RangeTooLarge as error:
                 self._size = self._size.after_refusal(last - first + 1, error.suggestion)
                 if last == first:
                     raise
                 last = min(last, first + self._size.current - 1)
-                continue
-            self._size = self._size.after_success()
-            return fetched
+
+    def _reader(self) -> Read:
+        """How to read a range from the node; the database is asked here, not by the reading."""
+        if is_development(self.network):
+            return partial(fetch_whole, self.client)
+        own = settle.sent_by_nonce(self.network).values()
+        return partial(
+            fetch_touching,
+            self.client,
+            addresses=self._names.addresses,
+            topics=self._names.decoder.topics,
+            own_hashes=[h for row in own for h in settle.hashes_of(row)],
+        )
 
     @staticmethod
     def _check_linked(parent_hash: str, fetched: Fetched) -> None:
@@ -318,19 +336,27 @@ class Stepper:
                 state=SyncState.LIVE if caught_up else SyncState.BACKFILL,
                 message="",
             )
+            reached("sync: cursor taken")
             if change.keep is not None:
                 outgoing += self._unsettle(change)
+                reached("sync: outgoing put back")
                 orphaned = store.drop_above(self.network, change.keep)
+                reached("sync: orphans dropped")
                 self.projection.revert(
                     self.network,
                     orphaned,
                     lambda ids: store.replay(self.network, self._names.addresses, ids),
                 )
+                reached("sync: tasks refolded")
             events = store.write(self.network, change.fetched, self._names)
+            reached("sync: facts written")
             if events:
                 self.projection.apply(self.network, events)
+            reached("sync: events folded")
             outgoing += settle.settle_mined(self.network, mined, change.fetched.reverted)
             waiting = self._waiting_accounts(mined) if mined else []
+            reached("sync: outgoing settled")
+        reached("sync: committed")
         self._beat_at = time.monotonic()
         if change.new_genesis:
             self.network.refresh_from_db()
