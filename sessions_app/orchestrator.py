@@ -14,8 +14,9 @@ from django.db import transaction
 from django.utils import timezone
 
 from chain.accounts import PREFUNDED
+from chain.fields import UINT256_MAX
 from chain.models import Account, OutgoingTransaction
-from chain.outbox import account_fund_enqueue
+from chain.outbox import account_fund_enqueue, transaction_enqueue
 from chain.selectors import contract_address
 from sessions_app import publish, round_steps
 from sessions_app.calls import task_call
@@ -94,19 +95,47 @@ def _fund(task: Task) -> None:
     assert task.launched_at is not None
     # A launch that failed and was started again is another attempt, with keys of its own.
     attempt = int(task.launched_at.timestamp())
-    approve = task_call(
-        task,
-        account,
-        "approve",
-        [contract_address("FLCoordinator"), task.pool],
-        contract="FLToken",
-        key=f"approve:{attempt}",
-    )
-    create = task_call(task, account, "createTask", [task_terms(task)], key=f"create:{attempt}")
-    for sent in (approve, create):
-        if sent.status == OutgoingTransaction.Status.FAILED:
-            task_failed(task.pk, f"{sent.function} was refused: {sent.error}")
+    approve = _pool_approval(task, account, key=f"approve:{attempt}")
+    sent = [approve]
+    # One after the other: a call that needs the approval is refused while it is not mined.
+    if approve.status == OutgoingTransaction.Status.CONFIRMED:
+        create = task_call(task, account, "createTask", [task_terms(task)], key=f"create:{attempt}")
+        sent.append(create)
+    for row in sent:
+        if row.status == OutgoingTransaction.Status.FAILED:
+            task_failed(task.pk, f"{row.function} was refused: {row.error}")
             return
+
+
+def _pool_approval(task: Task, account: Account, *, key: str) -> OutgoingTransaction:
+    """An allowance for this pool and for every other launch of the account that is under way.
+
+    An approval replaces the one before it; two launches side by side must not undo each other.
+    """
+    asked = OutgoingTransaction.objects.filter(idempotency_key=f"{task.reference}:{key}").first()
+    if asked is not None:
+        return asked
+    launching = Task.objects.filter(operator_account=account, stage=Task.Stage.FUNDING)
+    total = sum(launching.values_list("pool", flat=True))
+    coordinator = contract_address("FLCoordinator")
+    return task_call(task, account, "approve", [coordinator, total], contract="FLToken", key=key)
+
+
+def _stake_approval(task: Task, account: Account) -> OutgoingTransaction:
+    """A hosted participant lets the coordinator take stakes, once for all tasks.
+
+    An allowance of 2**256 - 1 is not used up (OpenZeppelin ERC20), so joining several tasks at
+    once needs no order.
+    """
+    coordinator = contract_address("FLCoordinator")
+    return transaction_enqueue(
+        account=account,
+        contract="FLToken",
+        function="approve",
+        args=[coordinator, UINT256_MAX],
+        idempotency_key=f"account:{account.address}:stakes:{coordinator}",
+        reference=task.reference,
+    )
 
 
 def _join(task: Task) -> None:
@@ -139,14 +168,9 @@ def _join_seat(task: Task, seat: Seat) -> None:
         _send_stake(task, address)
         return  # the transfer's confirmation wakes us again
     if task.stake:
-        task_call(
-            task,
-            seat.account,
-            "approve",
-            [contract_address("FLCoordinator"), task.stake],
-            contract="FLToken",
-            key=f"stake-approve:{address}",
-        )
+        approve = _stake_approval(task, seat.account)
+        if approve.status != OutgoingTransaction.Status.CONFIRMED:
+            return
     task_call(task, seat.account, "join", [task.onchain_id, seat.samples], key=f"join:{address}")
 
 

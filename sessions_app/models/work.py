@@ -107,8 +107,6 @@ class Task(models.Model):
         "topped_up",
         "model_hash",
         "evaluators",
-        "quorum",
-        "reward_mode",
         "created_block",
         "created_tx",
         "ended_time",
@@ -120,8 +118,10 @@ class Task(models.Model):
         "update_seconds",
         "score_seconds",
         "aggregate_seconds",
+        "quorum",
+        "reward_mode",
     )
-    TERMS = PROJECTED[-8:]  # also the operator's intention: a refold keeps them
+    TERMS = PROJECTED[-10:]  # also the operator's intention: a refold keeps them
 
     class Meta:
         ordering = ("-pk",)

@@ -1,0 +1,100 @@
+"""Steps of the orchestrator that need no node: what is asked for, and in which order."""
+
+from __future__ import annotations
+
+import pytest
+from django.utils import timezone
+
+from chain.accounts import account_derive
+from chain.models import Account, OutgoingTransaction
+from sessions_app import orchestrator
+from sessions_app.models import Seat, Task, TokenBalance
+from sessions_app.projection import TaskProjection
+from sessions_app.services import FLT
+from tests.sessions_app.script import CONTRACT, Script, word
+
+pytestmark = pytest.mark.django_db
+Status = OutgoingTransaction.Status
+
+
+@pytest.fixture
+def operator() -> Account:
+    return account_derive(label="Mara", kind="operator", index=1)
+
+
+def funding(operator: Account, number: int, pool: int) -> Task:
+    return Task.objects.create(
+        title=f"T{number}",
+        config={"any": number},
+        config_hash=word(number),
+        initial_model_hash=word(900),
+        operator_account=operator,
+        stage=Task.Stage.FUNDING,
+        launched_at=timezone.now(),
+        pool=pool,
+        rounds=2,
+        reward_mode="score",
+    )
+
+
+def asked(function: str) -> list[OutgoingTransaction]:
+    return list(OutgoingTransaction.objects.filter(function=function).order_by("pk"))
+
+
+def test_the_pool_is_approved_before_the_task_is_created(operator: Account) -> None:
+    task = funding(operator, 1, 100 * FLT)
+    for _ in range(3):
+        orchestrator.task_advance(task.pk)
+    (approve,) = asked("approve")
+    assert approve.args == [CONTRACT, 100 * FLT]
+    assert asked("createTask") == []
+
+    OutgoingTransaction.objects.update(status=Status.CONFIRMED)
+    for _ in range(3):
+        orchestrator.task_advance(task.pk)
+    assert len(asked("createTask")) == 1
+
+
+def test_two_launches_do_not_take_each_other_s_allowance(operator: Account) -> None:
+    first, second = funding(operator, 1, 100 * FLT), funding(operator, 2, 50 * FLT)
+    orchestrator.task_advance(first.pk)
+    orchestrator.task_advance(second.pk)
+    assert [row.args[1] for row in asked("approve")] == [150 * FLT, 150 * FLT]
+
+
+def test_a_refused_launch_says_why_and_can_be_started_again(operator: Account) -> None:
+    task = funding(operator, 1, 100 * FLT)
+    orchestrator.task_advance(task.pk)
+    OutgoingTransaction.objects.update(
+        status=Status.FAILED, error="No.", attempted_at=timezone.now()
+    )
+    orchestrator.task_advance(task.pk)
+    task.refresh_from_db()
+    assert (task.stage, task.failure) == ("failed", "approve was refused: No.")
+
+
+def test_participants_join_once_their_stake_is_there(operator: Account) -> None:
+    script = Script()
+    script.task(config_hash=word(1))
+    funding(operator, 1, 100 * FLT)
+    TaskProjection().apply(script.network, script.events)
+    task = Task.objects.get()
+    seat = account_derive(label="Eastfield", kind="participant", index=20)
+    account_derive(label="Treasury", kind="deployer", index=0)
+    Seat.objects.create(task=task, slot=0, account=seat, samples=40)
+
+    orchestrator.task_advance(task.pk)
+    (transfer,) = asked("transfer")
+    assert transfer.args[0] == seat.address
+    assert asked("join") == []
+
+    TokenBalance.objects.create(
+        network=script.network, address=seat.address, balance=10, block_number=9
+    )
+    orchestrator.task_advance(task.pk)
+    assert asked("join") == []  # not before the allowance is mined
+    OutgoingTransaction.objects.filter(function="approve").update(status=Status.CONFIRMED)
+    for _ in range(2):
+        orchestrator.task_advance(task.pk)
+    (join,) = asked("join")
+    assert join.args == [1, 40]
