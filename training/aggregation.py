@@ -105,8 +105,12 @@ def _groups(updates: Iterable[Update]) -> Iterable[list[Update]]:
 
 
 def _add(into: Any, rows: tuple[Float32, ...], weights: npt.NDArray[np.float64]) -> None:
+    # Elements do not depend on each other, so one piece a thread does: fewer hand-overs.
+    grain = max(kernels.PIECE, -(-into.size // kernels.THREADS))
     kernels.pieces(
-        into.size, lambda start, stop: kernels.add_weighted(into, rows, weights, start, stop)
+        into.size,
+        lambda start, stop: kernels.add_weighted(into, rows, weights, start, stop),
+        grain,
     )
 
 
