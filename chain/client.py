@@ -31,10 +31,12 @@ from chain.wire import (
     FullBlock,
     Header,
     Receipt,
+    content,
     parse_header,
     parse_log,
     parse_receipt,
     parse_transaction,
+    quantity,
 )
 
 Call = tuple[str, Sequence[Any]]
@@ -153,7 +155,7 @@ class ChainClient:
     def chain_id(self) -> int:
         """Asked once: a node never changes it while we hold the connection's address."""
         if self._chain_id is None:
-            self._chain_id = int(self.rpc("eth_chainId"), 16)
+            self._chain_id = quantity("chain id", self.rpc("eth_chainId"))
         return self._chain_id
 
     def identity(self) -> tuple[int, str]:
@@ -163,7 +165,7 @@ class ChainClient:
         )
         if genesis is None:
             raise InconsistentAnswer(f"{self.url} has no block 0; the node may still be syncing.")
-        self._chain_id = int(chain_id, 16)
+        self._chain_id = quantity("chain id", chain_id)
         return self._chain_id, parse_header(genesis).hash
 
     def head(self) -> Header:
@@ -199,7 +201,10 @@ class ChainClient:
     def logs(self, first: int, last: int, addresses: Sequence[str]) -> list[RawLog]:
         """Logs of these contracts in blocks first..last. Raises RangeTooLarge."""
         query = {"fromBlock": hex(first), "toBlock": hex(last), "address": list(addresses)}
-        return [parse_log(entry) for entry in self.rpc("eth_getLogs", query)]
+        answer = self.rpc("eth_getLogs", query)
+        if not isinstance(answer, list):
+            raise InconsistentAnswer(f"eth_getLogs: {self.url} gave no list.")
+        return [parse_log(entry) for entry in answer]
 
     def receipts(self, hashes: Sequence[str]) -> list[Receipt | None]:
         """Receipts by transaction hash; None where not mined."""
@@ -215,25 +220,25 @@ class ChainClient:
 
     def nonce(self, address: str) -> int:
         """Transactions of this address mined so far."""
-        return int(self.rpc("eth_getTransactionCount", address, "latest"), 16)
+        return quantity("nonce", self.rpc("eth_getTransactionCount", address, "latest"))
 
     def balance(self, address: str, block: int | str = "latest") -> int:
         """Wei."""
-        return int(self.rpc("eth_getBalance", address, block_name(block)), 16)
+        return quantity("balance", self.rpc("eth_getBalance", address, block_name(block)))
 
     def code(self, address: str) -> bytes:
-        return bytes.fromhex(self.rpc("eth_getCode", address, "latest")[2:])
+        return content("code", self.rpc("eth_getCode", address, "latest"))
 
     def call(
         self, to: str, data: bytes, *, sender: str | None = None, block: int | str = "latest"
     ) -> bytes:
         """What the contract returns. Raises ContractReverted."""
         request = call_object(to=to, data="0x" + data.hex(), sender=sender)
-        return bytes.fromhex(self.rpc("eth_call", request, block_name(block))[2:])
+        return content("eth_call", self.rpc("eth_call", request, block_name(block)))
 
     def estimate_gas(self, request: Mapping[str, Any]) -> int:
         """Gas the call would use on top of what waits to be mined. Raises ContractReverted."""
-        return int(self.rpc("eth_estimateGas", dict(request), "pending"), 16)
+        return quantity("gas", self.rpc("eth_estimateGas", dict(request), "pending"))
 
     def fees(self, head: Header | None = None) -> Fees:
         """What to offer now; `head` saves a call when the latest block is at hand."""
@@ -244,7 +249,7 @@ class ChainClient:
         asked_at, fee = self._priority_fee
         now = time.monotonic()
         if not asked_at or now - asked_at > PRIORITY_FEE_SECONDS:
-            fee = int(self.rpc("eth_maxPriorityFeePerGas"), 16)
+            fee = quantity("tip", self.rpc("eth_maxPriorityFeePerGas"))
             self._priority_fee = (now, fee)
         return fee
 
@@ -253,15 +258,22 @@ class ChainClient:
         return str(self.rpc("eth_sendRawTransaction", raw_transaction))
 
     def revert_reason(
-        self, request: Mapping[str, Any], block: int, gas_used: int, gas_limit: int
+        self,
+        request: Mapping[str, Any],
+        block: int,
+        gas_used: int,
+        gas_limit: int,
+        *,
+        parent_hash: str,
     ) -> ContractReverted:
-        """Why a mined transaction failed: the call replayed on the state before its block.
+        """Why a mined transaction failed: the call replayed on the state before its block, named
+        by `parent_hash` (EIP-1898), because a height may mean another block by now.
 
         Exact when it was the only one of its block, as on the development chain; otherwise an
         earlier transaction of the block may be the cause, and then the reason says so.
         """
         try:
-            self.rpc("eth_call", dict(request), hex(max(block - 1, 0)))
+            content("eth_call", self.rpc("eth_call", dict(request), {"blockHash": parent_hash}))
         except ContractReverted as reverted:
             return reverted
         except PermanentError as error:

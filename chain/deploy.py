@@ -24,7 +24,14 @@ from chain.artifacts import (
 )
 from chain.calls import encode_arguments, json_value
 from chain.client import ChainClient, call_object
-from chain.errors import CallFailed, ContractReverted, InsufficientFunds, NotDeployed, WrongChain
+from chain.errors import (
+    CallFailed,
+    ContractReverted,
+    InconsistentAnswer,
+    InsufficientFunds,
+    NotDeployed,
+    WrongChain,
+)
 from chain.models import Account, Network
 from chain.network import is_development
 
@@ -205,7 +212,16 @@ def _deploy(
     tx_hash = client.send_raw("0x" + bytes(signed.raw_transaction).hex())
     receipt = client.wait_for_receipt(tx_hash, timeout=300)
     if not receipt.succeeded:
-        reason = client.revert_reason(request, receipt.block_number, receipt.gas_used, gas)
+        (header,) = client.headers([receipt.block_number])
+        if header is None:
+            raise InconsistentAnswer(f"Block {receipt.block_number} vanished: a reorg meanwhile.")
+        reason = client.revert_reason(
+            request,
+            receipt.block_number,
+            receipt.gas_used,
+            gas,
+            parent_hash=header.parent_hash,
+        )
         raise ContractReverted(
             reason.name, reason.arguments, f"Deploying {artifact.name} failed: {reason.sentence}"
         )

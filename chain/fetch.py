@@ -111,6 +111,7 @@ def revert_reasons(client: ChainClient, blocks: Sequence[FullBlock]) -> dict[str
             block.header.number,
             t.receipt.gas_used,
             t.gas_limit,
+            parent_hash=block.header.parent_hash,
         )
         for block in blocks
         for t in block.transactions

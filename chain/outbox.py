@@ -37,15 +37,16 @@ from chain.models import (
     SyncCursor,
 )
 from chain.network import client_current, network_current
-from chain.sender import account_send, broadcast, note
+from chain.sender import account_send, broadcast, note, raise_fee
 from chain.wake import wake_sender_on_commit
-from chain.wire import Receipt
+from chain.wire import Receipt, quantity
 
 logger = logging.getLogger(__name__)
 
 FORGOTTEN_AFTER = timedelta(seconds=2)  # a queued row nobody tried: its wake-up was lost
 RETRY_SECONDS_MAX = 60
 BROADCAST_AGAIN_AFTER = timedelta(seconds=5)
+STUCK_AFTER = timedelta(seconds=60)  # signed so long ago, at the node, and still not mined
 TICK_ROWS = 200
 
 __all__ = [
@@ -229,9 +230,27 @@ def outbox_rebroadcast(network: Network, client: ChainClient, *, everything: boo
             except ChainError as error:
                 note(row, error)
     _settle_missed(network, client, rows, receipts)
+    _raise_stuck(client, [row for row, waiting in zip(unmined, known, strict=True) if waiting])
     lost = [row for row, waiting in zip(unmined, known, strict=True) if not waiting]
     _requeue_outrun(network, client, lost)
     return taken
+
+
+def _raise_stuck(client: ChainClient, waiting: Sequence[OutgoingTransaction]) -> None:
+    """Raise the fee of what has waited too long: the oldest nonce of each account, because the
+    later ones wait for it, not for their fee."""
+    first: dict[int, OutgoingTransaction] = {}
+    for row in sorted(waiting, key=lambda row: row.nonce or 0):
+        first.setdefault(row.account_id, row)
+    for row in first.values():
+        if row.sent_at is None or row.sent_at > timezone.now() - STUCK_AFTER:
+            continue
+        try:
+            raise_fee(row, client)
+        except (NodeUnavailable, NodeTimeout):
+            raise
+        except ChainError as error:
+            note(row, error)
 
 
 def _overdue(row: OutgoingTransaction, now: datetime) -> bool:
@@ -251,14 +270,17 @@ def _settle_missed(
     for row, receipt in zip(rows, receipts, strict=True):
         if receipt is None or cursor is None or receipt.block_number > cursor.block_number:
             continue  # sync will come to it
-        reverted = _revert_of(row, receipt, client)
+        # The receipt may be of a block that a reorg has dropped.
+        held = Block.objects.filter(
+            network=network, number=receipt.block_number, hash=receipt.block_hash
+        )
+        block = held.first()
+        if block is None:
+            continue
+        reverted = _revert_of(row, receipt, block, client)
         with transaction.atomic():
-            # A receipt may be of a block that a reorg has dropped; locked, so that none drops it
-            # between this look and the commit.
-            block = Block.objects.select_for_update().filter(
-                network=network, number=receipt.block_number, hash=receipt.block_hash
-            )
-            if block.first() is not None:
+            # Locked, so that no reorg drops it between this look and the commit.
+            if held.select_for_update().first() is not None:
                 settle.settle(row, receipt, reverted)
                 wake_sender_on_commit(row.account_id)
 
@@ -288,13 +310,13 @@ def _requeue_outrun(
         if any(isinstance(answer, ChainError) for answer in answers) or any(receipts):
             continue  # a pruned state, a busy node; or mined after all, and sync will say so
         same_block = block is not None and block["hash"] == cursor.block_hash
-        if same_block and row.nonce is not None and int(count, 16) > row.nonce:
+        if same_block and row.nonce is not None and quantity("nonce", count) > row.nonce:
             settle.requeue(row, f"Nonce {row.nonce} went to a transaction that is not ours.")
             wake_sender_on_commit(row.account_id)
 
 
 def _revert_of(
-    row: OutgoingTransaction, receipt: Receipt, client: ChainClient
+    row: OutgoingTransaction, receipt: Receipt, block: Block, client: ChainClient
 ) -> ContractReverted | None:
     """Why the mined transaction failed; None when it did not."""
     if receipt.succeeded:
@@ -303,7 +325,11 @@ def _revert_of(
         to=row.to or None, data=row.data, sender=row.account.address, value=row.value
     )
     return client.revert_reason(
-        request, receipt.block_number, receipt.gas_used, row.gas_limit or receipt.gas_used
+        request,
+        receipt.block_number,
+        receipt.gas_used,
+        row.gas_limit or receipt.gas_used,
+        parent_hash=block.parent_hash,
     )
 
 

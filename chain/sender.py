@@ -13,6 +13,7 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
+import rlp
 from django.db import IntegrityError, transaction
 from django.db.models import F, Max
 from django.utils import timezone
@@ -34,10 +35,11 @@ from chain.errors import (
 from chain.lines import reached
 from chain.models import Account, OutgoingStatus, OutgoingTransaction
 from chain.network import client_current, network_current
-from chain.wire import Fees, parse_header
+from chain.wire import Fees, parse_header, quantity
 
 logger = logging.getLogger(__name__)
 
+FEE_STEP = 125  # per cent of the fee before, when it is raised; nodes ask for 110
 GAS_MARGIN = 1.25  # the state may change between estimate and mining
 
 
@@ -141,21 +143,19 @@ def _quote(row: OutgoingTransaction, client: ChainClient) -> _Quote:
         )
     if isinstance(gas, ChainError) and not isinstance(gas, InsufficientFunds):
         raise gas
-    fees = client.fees(parse_header(head))
-    have = int(balance, 16)
-    if isinstance(gas, InsufficientFunds) or have < row.value + int(gas, 16) * fees.max_fee:
-        need = row.value if isinstance(gas, ChainError) else row.value + int(gas, 16) * fees.max_fee
+    header = parse_header(head)
+    fees = client.fees(header)
+    have = quantity("balance", balance)
+    estimate = 0 if isinstance(gas, ChainError) else quantity("gas", gas)
+    need = row.value + estimate * fees.max_fee
+    if isinstance(gas, InsufficientFunds) or have < need:
         raise InsufficientFunds(
             f"{row.account.address} ({row.account.label}) has {have} wei and needs at least "
             f"{need} wei for {row.function or 'the transfer'}. Send it ETH; it goes out by itself."
         )
     plain = row.data == "0x" and code == "0x"
-    gas_limit = int(gas, 16) if plain else min(int(int(gas, 16) * GAS_MARGIN), _gas_cap(head))
-    return _Quote(gas=gas_limit, fees=fees, mined=int(count, 16))
-
-
-def _gas_cap(head: dict[str, Any]) -> int:
-    return int(head["gasLimit"], 16)
+    gas_limit = estimate if plain else min(int(estimate * GAS_MARGIN), header.gas_limit)
+    return _Quote(gas=gas_limit, fees=fees, mined=quantity("nonce", count))
 
 
 def _in_flight(row: OutgoingTransaction) -> bool:
@@ -174,8 +174,15 @@ def _next_nonce(row: OutgoingTransaction, mined: int) -> int:
 
 
 def _sign(
-    row: OutgoingTransaction, quote: _Quote, signer: LocalAccount, chain_id: int, nonce: int
+    row: OutgoingTransaction,
+    quote: _Quote,
+    signer: LocalAccount,
+    chain_id: int,
+    nonce: int,
+    *,
+    max_fee: int = 0,
 ) -> None:
+    max_fee = max(max_fee, quote.fees.max_fee)
     call: dict[str, Any] = {
         "type": 2,
         "chainId": chain_id,
@@ -183,7 +190,7 @@ def _sign(
         "value": row.value,
         "data": row.data,
         "gas": quote.gas,
-        "maxFeePerGas": quote.fees.max_fee,
+        "maxFeePerGas": max_fee,
         "maxPriorityFeePerGas": quote.fees.priority_fee,
     }
     if row.to:
@@ -193,7 +200,7 @@ def _sign(
     row.status = OutgoingStatus.SENT
     row.nonce = nonce
     row.gas_limit = quote.gas
-    row.max_fee_per_gas = quote.fees.max_fee
+    row.max_fee_per_gas = max_fee
     row.raw_transaction = "0x" + bytes(signed.raw_transaction).hex()
     row.tx_hash = "0x" + bytes(signed.hash).hex()
     row.attempts += 1
@@ -217,6 +224,41 @@ def broadcast(row: OutgoingTransaction, client: ChainClient) -> None:
         logger.debug("nonce %s of %s is used; a block will tell by what", row.nonce, row.tx_hash)
     reached("send: broadcast")
     OutgoingTransaction.objects.filter(pk=row.pk).update(broadcast_at=timezone.now(), error="")
+
+
+def raise_fee(row: OutgoingTransaction, client: ChainClient) -> bool:
+    """Sign a row that waits too long anew: same nonce and call, a higher fee.
+
+    Whichever of the signed bytes is mined, the others never can be. A node replaces a waiting
+    transaction only for a tenth more of both fees. False when the row is no longer waiting.
+    """
+    signer = signing_account(row.account)
+    fees = client.fees()
+    with transaction.atomic():
+        fresh = (
+            OutgoingTransaction.objects.select_for_update().select_related("account").get(pk=row.pk)
+        )
+        if fresh.status != OutgoingStatus.SENT or fresh.tx_hash != row.tx_hash:
+            return False
+        assert fresh.nonce is not None and fresh.gas_limit is not None  # noqa: PT018
+        before = decode_fees(fresh.raw_transaction)
+        raised = Fees(
+            base_fee=fees.base_fee,
+            priority_fee=max(fees.priority_fee, before.priority_fee * FEE_STEP // 100 + 1),
+        )
+        fresh.replaced_hashes = [*fresh.replaced_hashes, fresh.tx_hash]
+        quote = _Quote(gas=fresh.gas_limit, fees=raised, mined=0)
+        least = (fresh.max_fee_per_gas or 0) * FEE_STEP // 100 + 1
+        _sign(fresh, quote, signer, client.chain_id(), fresh.nonce, max_fee=least)
+    logger.info("outgoing %s: fee raised to %s wei per gas", fresh.pk, fresh.max_fee_per_gas)
+    broadcast(fresh, client)
+    return True
+
+
+def decode_fees(raw_transaction: str) -> Fees:
+    """The fees in the signed bytes of a type 2 transaction (EIP-1559); `base_fee` is unknown, 0."""
+    fields = rlp.decode(bytes.fromhex(raw_transaction[4:]))  # 0x02 and the list
+    return Fees(base_fee=0, priority_fee=int.from_bytes(fields[2], "big"))
 
 
 def _fail(row: OutgoingTransaction, error: ContractReverted | CallFailed) -> None:

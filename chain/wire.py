@@ -76,6 +76,22 @@ class Fees:
         return 2 * self.base_fee + self.priority_fee
 
 
+def quantity(what: str, answer: Any) -> int:
+    """A number the node gave as 0x-hex. Raises InconsistentAnswer for anything else."""
+    try:
+        return int(answer, 16)
+    except (TypeError, ValueError) as error:
+        raise _garbled(what, answer, error) from error
+
+
+def content(what: str, answer: Any) -> bytes:
+    """Bytes the node gave as 0x-hex. Raises InconsistentAnswer for anything else."""
+    try:
+        return bytes.fromhex(answer.removeprefix("0x"))
+    except (AttributeError, ValueError) as error:
+        raise _garbled(what, answer, error) from error
+
+
 def parse_header(answer: Mapping[str, Any]) -> Header:
     try:
         return Header(

@@ -29,20 +29,20 @@ class ChainHome:
     anvil: Anvil
     environment: dict[str, str]
 
-    def child(self, *arguments: str) -> Any:
-        """What `python -m bcfl_site.benchmarks.chain_child <arguments>` printed, as JSON.
+    def child(self, *arguments: str, module: str = "bcfl_site.benchmarks.chain_child") -> Any:
+        """What `python -m <module> <arguments>` printed, as JSON.
 
         Raises RuntimeError with its last words when it fails.
         """
         done = subprocess.run(
-            [sys.executable, "-m", "bcfl_site.benchmarks.chain_child", *arguments],
+            [sys.executable, "-m", module, *arguments],
             env=self.environment,
             cwd=ROOT,
             capture_output=True,
             text=True,
         )
         if done.returncode != 0:
-            raise RuntimeError(f"benchmark child {arguments[0]} failed:\n{done.stderr[-2_000:]}")
+            raise RuntimeError(f"{module} {arguments} failed:\n{done.stderr[-2_000:]}")
         return json.loads(done.stdout.splitlines()[-1])
 
 
