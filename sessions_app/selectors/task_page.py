@@ -51,6 +51,7 @@ class Head:
     config_matches: bool | None  # None: not on chain, or the configuration is not stored here
     operator: Party | None
     onchain_id: int | None
+    created_tx: str
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,7 @@ class ParticipantRow:
     can_claim: bool
     claiming: bool
     mine: bool
+    joined_tx: str  # empty until it has joined
 
     @property
     def claimable(self) -> int:
@@ -204,6 +206,7 @@ def _head(data: TaskData, config: TaskConfig | None) -> Head:
         config_matches=matches,
         operator=data.party(address) if address else None,
         onchain_id=task.onchain_id,
+        created_tx=task.created_tx,
     )
 
 
@@ -290,6 +293,7 @@ def _participants(data: TaskData, viewer: User) -> list[ParticipantRow]:
                 and (may_claim_all or address == own),
                 claiming=address in claiming,
                 mine=address == own,
+                joined_tx=member.joined_tx if member else "",
             )
         )
     return rows

@@ -80,7 +80,7 @@ def listing(request: HttpRequest, kind: str) -> HttpResponseBase:
             return JsonResponse({"error": str(error)}, status=400)
         filters, found, wrong = Filters(), None, str(error)
     title, fields = TITLES[kind]
-    context = {
+    context: dict[str, Any] = {
         "kind": kind,
         "title": title,
         "list": found,
@@ -215,6 +215,10 @@ def _file(request: HttpRequest, kind: str, filters: Filters, style: str) -> Http
 
 async def _apart(pieces: Iterator[str]) -> AsyncIterator[str]:
     """Each piece made in the thread that may use the database."""
-    step = sync_to_async(next)
-    while (piece := await step(pieces, None)) is not None:
+
+    def step() -> str | None:
+        return next(pieces, None)
+
+    following = sync_to_async(step)
+    while (piece := await following()) is not None:
         yield piece

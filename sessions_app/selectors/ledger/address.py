@@ -101,7 +101,7 @@ def address_page(address: str) -> AddressPage:
     )
 
 
-def _points(network: int | None, address: str, balance: int) -> tuple[list[BalancePoint], bool]:
+def _points(network: int, address: str, balance: int) -> tuple[list[BalancePoint], bool]:
     """The balance after each of the latest transfers, walked back from what it is now."""
     if address == ZERO_ADDRESS:
         return [], True
@@ -126,7 +126,7 @@ def _points(network: int | None, address: str, balance: int) -> tuple[list[Balan
     return list(points.values())[::-1], len(newest_first) <= CHART_TRANSFERS
 
 
-def _roles(network: int | None, address: str, account: Account | None) -> list[Role]:
+def _roles(network: int, address: str, account: Account | None) -> list[Role]:
     """Operator, evaluator and participant, newest task first; three queries."""
     tasks = Task.objects.filter(network_id=network).defer("config").order_by("-pk")
     operated = tasks.filter(operator_address=address)

@@ -130,11 +130,11 @@ def token_page() -> TokenPage:
 @dataclass(frozen=True)
 class Listing:
     order: Order
-    sources: Callable[[int | None, Filters], list[QuerySet[Any]]]
-    rows: Callable[[Sequence[Any], int | None, Filters], Sequence[Any]]
+    sources: Callable[[int, Filters], list[QuerySet[Any]]]
+    rows: Callable[[Sequence[Any], int, Filters], Sequence[Any]]
 
 
-def _holders(network: int | None) -> QuerySet[TokenBalance]:
+def _holders(network: int) -> QuerySet[TokenBalance]:
     # The zero address counts down what was minted; it holds nothing.
     return TokenBalance.objects.filter(network_id=network, balance__gt=0).exclude(
         address=ZERO_ADDRESS
@@ -145,20 +145,20 @@ def _share(part: int, whole: int) -> float | None:
     return part / whole if whole > 0 else None
 
 
-def _transaction_sources(network: int | None, filters: Filters) -> list[QuerySet[Transaction]]:
+def _transaction_sources(network: int, filters: Filters) -> list[QuerySet[Transaction]]:
     found = narrowed.transactions(network, filters)
     return [source.select_related("block").defer("input") for source in found]
 
 
-def _event_list(logs: Sequence[Log], network: int | None, _: Filters) -> Sequence[Any]:
+def _event_list(logs: Sequence[Log], network: int, _: Filters) -> Sequence[Any]:
     return event_rows(logs, known_in(logs, network))
 
 
-def _transfer_list(rows: Sequence[TokenTransfer], _: int | None, filters: Filters) -> Sequence[Any]:
+def _transfer_list(rows: Sequence[TokenTransfer], _: int, filters: Filters) -> Sequence[Any]:
     return transfer_rows(rows, names_in_transfers(rows), of=filters.address)
 
 
-def _holder_list(rows: Sequence[TokenBalance], network: int | None, _: Filters) -> Sequence[Holder]:
+def _holder_list(rows: Sequence[TokenBalance], network: int, _: Filters) -> Sequence[Holder]:
     moved = TokenTransfer.objects.filter(network_id=network, sender=ZERO_ADDRESS)
     supply = sum(moved.values_list("amount", flat=True))
     names = names_of({row.address for row in rows}, chain_id())
@@ -168,11 +168,11 @@ def _holder_list(rows: Sequence[TokenBalance], network: int | None, _: Filters) 
     ]
 
 
-def _block_list(rows: Sequence[Block], _: int | None, __: Filters) -> Sequence[Block]:
+def _block_list(rows: Sequence[Block], _: int, __: Filters) -> Sequence[Block]:
     return rows
 
 
-def _transaction_list(rows: Sequence[Transaction], _: int | None, __: Filters) -> Sequence[Any]:
+def _transaction_list(rows: Sequence[Transaction], _: int, __: Filters) -> Sequence[Any]:
     return transaction_rows(rows, times=True)
 
 
@@ -186,7 +186,7 @@ LISTS: Mapping[str, Listing] = {
 
 
 def _page(
-    kind: str, network: int | None, filters: Filters, before: str, after: str, size: int = 50
+    kind: str, network: int, filters: Filters, before: str, after: str, size: int = 50
 ) -> ListPage:
     listing = LISTS[kind]
     found: Slice[Any] = page_of(

@@ -74,17 +74,19 @@ def chain_id() -> int:
     return int(settings.NETWORKS[settings.CHAIN_NETWORK]["chain_id"])
 
 
-def network_id() -> int | None:
-    """The key of the network's row; None before anything was read. With it, and no join, an
-    index gives rows in their order."""
-    return Network.objects.filter(chain_id=chain_id()).values_list("pk", flat=True).first()
+def network_id() -> int:
+    """The key of the network's row; 0, which no row has, before anything was read.
+
+    Filtering by it, without a join, lets an index give rows in their order.
+    """
+    return Network.objects.filter(chain_id=chain_id()).values_list("pk", flat=True).first() or 0
 
 
-def known_in(logs: Sequence[Log], network: int | None, *others: str) -> Known:
+def known_in(logs: Sequence[Log], network: int, *others: str) -> Known:
     """Everyone and every task that these logs name: two queries."""
     found = set(others).union(*(addresses_in(log.args) for log in logs))
     tasks = {log.task_id for log in logs if log.task_id is not None}
-    return Known(names_of(found, chain_id()), {} if network is None else task_links(network, tasks))
+    return Known(names_of(found, chain_id()), task_links(network, tasks))
 
 
 def event_rows(logs: Sequence[Log], known: Known, *, raw: bool = False) -> list[EventRow]:

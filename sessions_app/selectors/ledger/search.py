@@ -44,7 +44,7 @@ def find(query: str) -> str:
     if len(named.tasks) == 1 and not named.people:
         return reverse("task", args=(named.tasks[0].pk,))
     exact = [party for party in named.people if party.name.lower() == query.strip().lower()]
-    return exact[0].url if len(exact) == 1 else ""
+    return exact[0].url if len(exact) == 1 and not named.tasks else ""
 
 
 def find_named(query: str) -> Found:
