@@ -33,6 +33,7 @@ import keras
 import tensorflow as tf
 
 from training import data, zoo
+from training.batches import FullBatch, bucket, pad, schedule
 from training.blobs import BlobStore
 from training.data import PURPOSE_SHUFFLE, Samples, generator
 from training.errors import DataError, TrainingError
@@ -137,14 +138,15 @@ def fit(
     engine = _engine_for(config)
     spec = _plan(config)
     mu = float(config.algorithm.params.get("mu", 0.0))
-    padded = _bucket(len(share), 256)
-    schedule, steps_per_epoch = _schedule(len(share), padded, spec, rng)
+    padded = bucket(len(share), 256)
+    order, steps_per_epoch = schedule(len(share), padded, spec, rng)
     steps = steps_per_epoch * spec.epochs
     tensors = _tensors(engine, weights)
-    carry = [tensors, _fresh_slots(spec.optimizer, tensors), tf.zeros(3)]  # loss, correct, seen
-    x = tf.constant(_pad(share.x, padded))  # (padded, ...)
-    y = tf.constant(_pad(share.y, padded))  # (padded,)
-    order = tf.constant(schedule)  # (steps padded, batch)
+    optimizer = _optimizer(spec)
+    carry = [tensors, _fresh_slots(optimizer, tensors), tf.zeros(3)]  # loss, correct, seen
+    x = tf.constant(pad(share.x, padded))  # (padded, ...)
+    y = tf.constant(pad(share.y, padded))  # (padded,)
+    order = tf.constant(order)  # (steps padded, batch)
     constants = (
         tf.constant(steps - steps_per_epoch),
         tf.constant(spec.learning_rate, tf.float32),
@@ -152,7 +154,7 @@ def fit(
         tf.constant(mu, tf.float32),
         tensors if mu else [],
     )
-    run = engine.steps[spec.optimizer, mu > 0]
+    run = engine.steps[optimizer, mu > 0]
     done, stride, total = 0, steps_per_epoch if progress else steps, len(share) * spec.epochs
     started = time.perf_counter()
     if progress:
@@ -205,15 +207,29 @@ def predict(
     config: TaskConfig, weights: Weights, x: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.float32]:
     """Logits (n, classes) for prepared inputs (n, ...)."""
+    return predictor(config, weights)(x)
+
+
+def predictor(
+    config: TaskConfig, weights: Weights, least: int = 256
+) -> Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]:
+    """`predict` with the weights held ready: prepared inputs (n, ...) to logits (n, classes).
+
+    Inputs are padded to a power of two of rows, at least `least`; each of these compiles once.
+    """
     engine = _engine_for(config)
     tensors = _tensors(engine, weights)
-    parts = []
-    for at in range(0, len(x), _EVALUATE_ROWS):
-        rows = x[at : at + _EVALUATE_ROWS]
-        with _lock:
-            logits = engine.logits(tensors, tf.constant(_pad(rows, _bucket(len(rows), 256))))
-        parts.append(logits.numpy()[: len(rows)])
-    return np.concatenate(parts)
+
+    def logits_of(x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        parts = []
+        for at in range(0, len(x), _EVALUATE_ROWS):
+            rows = x[at : at + _EVALUATE_ROWS]
+            with _lock:
+                logits = engine.logits(tensors, tf.constant(pad(rows, bucket(len(rows), least))))
+            parts.append(logits.numpy()[: len(rows)])
+        return np.concatenate(parts)
+
+    return logits_of
 
 
 def warm_up(config: TaskConfig | None = None) -> float:
@@ -338,10 +354,22 @@ def _adam(tensors: Any, slots: Any, gradients: Any, learning_rate: Any, momentum
     return moved, [first, second, step]
 
 
-_UPDATES: dict[str, Callable[..., Any]] = {"adam": _adam, "sgd": _sgd}
+def _plain_sgd(tensors: Any, slots: Any, gradients: Any, learning_rate: Any, momentum: Any) -> Any:
+    return [w - learning_rate * g for w, g in zip(tensors, gradients, strict=True)], slots
+
+
+# Without momentum there is no velocity to read and write: a third of a large model's step.
+_PLAIN = "plain_sgd"
+_UPDATES: dict[str, Callable[..., Any]] = {"adam": _adam, "sgd": _sgd, _PLAIN: _plain_sgd}
+
+
+def _optimizer(spec: LocalSpec | FullBatch) -> str:
+    return _PLAIN if spec.optimizer == "sgd" and not spec.momentum else spec.optimizer
 
 
 def _fresh_slots(optimizer: str, tensors: list[Any]) -> list[Any]:
+    if optimizer == _PLAIN:
+        return []
     zeros = [tf.zeros_like(tensor) for tensor in tensors]
     return zeros if optimizer == "sgd" else [zeros, list(zeros), tf.constant(0.0)]
 
@@ -357,51 +385,11 @@ def _tensors(engine: _Engine, weights: Weights) -> list[Any]:
     return [tf.constant(weights[name]) for name in engine.names]
 
 
-def _plan(config: TaskConfig) -> LocalSpec | _FullBatch:
+def _plan(config: TaskConfig) -> LocalSpec | FullBatch:
     """What to do locally: as configured, except that FedSGD is one step on everything."""
     if config.algorithm.name == "fedsgd":
-        return _FullBatch(config.local.learning_rate)
+        return FullBatch(config.local.learning_rate)
     return config.local
-
-
-@dataclass(frozen=True)
-class _FullBatch:
-    """A LocalSpec whose batch is larger than one may configure."""
-
-    learning_rate: float
-    batch_size: int = 2**31
-    epochs: int = 1
-    optimizer: str = "sgd"
-    momentum: float = 0.0
-
-
-def _schedule(
-    samples: int, padded: int, spec: LocalSpec | _FullBatch, rng: np.random.Generator
-) -> tuple[npt.NDArray[np.int32], int]:
-    """(steps padded, batch) sample indices, -1 for none, and the steps in an epoch.
-
-    A fresh permutation per epoch; the last batch of an epoch may be short.
-    """
-    batch = min(spec.batch_size, padded)
-    per_epoch = -(-samples // batch)
-    order = np.full((spec.epochs, per_epoch * batch), -1, dtype=np.int32)
-    for epoch in order:
-        epoch[:samples] = rng.permutation(samples)
-    order = order.reshape(spec.epochs * per_epoch, batch)
-    return _pad(order, _bucket(len(order), 64)), per_epoch
-
-
-def _bucket(count: int, least: int) -> int:
-    """The next power of two: so many shapes compile, and no more."""
-    return max(least, 1 << (count - 1).bit_length())
-
-
-def _pad(array: Any, rows: int) -> Any:
-    if len(array) == rows:
-        return np.ascontiguousarray(array)
-    filled = np.zeros((rows, *array.shape[1:]), dtype=array.dtype)
-    filled[: len(array)] = array
-    return filled
 
 
 # Keras' own setting; a global float16 policy from elsewhere would change every blob.

@@ -181,7 +181,7 @@ def built_in_keras() -> Any:
 
 def test_every_offered_model_and_optimizer_has_its_code() -> None:
     assert local.zoo._BUILDERS.keys() == MODELS.keys()
-    assert local._UPDATES.keys() == OPTIMIZERS.keys()
+    assert local._UPDATES.keys() == OPTIMIZERS.keys() | {local._PLAIN}
 
 
 def test_another_process_with_more_threads_makes_the_same_bytes(
@@ -292,13 +292,13 @@ def sgd_by_hand(
     return current
 
 
-@pytest.mark.parametrize("mu", [0.0, 0.5])
-def test_sgd_and_fedprox_follow_the_formula(mu: float, blobs: BlobStore) -> None:
+@pytest.mark.parametrize(("mu", "momentum"), [(0.0, 0.5), (0.5, 0.5), (0.0, 0.0), (0.5, 0.0)])
+def test_sgd_and_fedprox_follow_the_formula(mu: float, momentum: float, blobs: BlobStore) -> None:
     """288 samples in batches of 100: the last batch is short, so padding must weigh nothing."""
     config = TaskConfig(
         model=ModelSpec("logistic"),
         algorithm=AlgorithmSpec("fedprox", {"mu": mu}),
-        local=LocalSpec(2, 100, 0.5, "sgd", momentum=0.5),
+        local=LocalSpec(2, 100, 0.5, "sgd", momentum=momentum),
     )
     weights = local.initial_weights(config)
     share = data.share(config, 0)
