@@ -6,6 +6,7 @@ bytes; everything that goes wrong is a `chain.errors.ChainError`. Safe to share 
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -14,8 +15,10 @@ from urllib.parse import urlsplit
 import requests
 from requests.adapters import HTTPAdapter
 from web3 import HTTPProvider
+from web3.types import RPCEndpoint
 
 from chain import node_errors
+from chain.endpoints import Endpoints, split_urls
 from chain.errors import (
     ChainError,
     ContractReverted,
@@ -39,6 +42,8 @@ from chain.wire import (
     quantity,
 )
 
+logger = logging.getLogger(__name__)
+
 Call = tuple[str, Sequence[Any]]
 CONNECT_SECONDS = 3.0
 PRIORITY_FEE_SECONDS = 12.0  # how long a node's tip advice stays good: one main network slot
@@ -46,7 +51,8 @@ BATCH = 100  # calls in one HTTP request; public nodes refuse many more
 
 
 class ChainClient:
-    """`url`: http(s) JSON-RPC. `timeout`: seconds for an answer.
+    """`url`: http(s) JSON-RPC; several, separated by commas, are tried in that order, and one
+    that failed is left alone for a while. `timeout`: seconds for an answer.
 
     `reverts` decodes custom errors; without it they come as `Reverted` with their data.
     """
@@ -54,22 +60,27 @@ class ChainClient:
     def __init__(
         self, url: str, *, timeout: float = 15.0, reverts: RevertDecoder | None = None
     ) -> None:
-        self.url = url
         self.timeout = timeout
         self.reverts = reverts or RevertDecoder([])
-        session = requests.Session()
+        self._endpoints = Endpoints(split_urls(url))
+        self.url = self._endpoints.urls[0]  # the one asked last
+        self._session = requests.Session()
         adapter = HTTPAdapter(pool_connections=4, pool_maxsize=32)
-        session.mount("http://", adapter)
-        session.mount("https://", adapter)
+        self._session.mount("http://", adapter)
+        self._session.mount("https://", adapter)
         # Reading proxy variables and .netrc for every request costs more than a local call.
-        session.trust_env = urlsplit(url).hostname not in ("127.0.0.1", "localhost", "::1")
-        self._provider = HTTPProvider(
-            url,
-            request_kwargs={"timeout": (CONNECT_SECONDS, timeout)},
-            session=session,
-            exception_retry_configuration=None,  # who may retry is decided above, by error type
-        )
-        self._session = session
+        hosts = {urlsplit(one).hostname for one in self._endpoints.urls}
+        self._session.trust_env = not hosts <= {"127.0.0.1", "localhost", "::1"}
+        self._providers = {
+            one: HTTPProvider(
+                one,
+                request_kwargs={"timeout": (CONNECT_SECONDS, timeout)},
+                session=self._session,
+                exception_retry_configuration=None,  # who may retry is decided by error type
+            )
+            for one in self._endpoints.urls
+        }
+        self._checked = {self.url}  # serve the chain we know
         self._chain_id: int | None = None
         self._priority_fee: tuple[float, int] = (0.0, 0)
 
@@ -85,7 +96,7 @@ class ChainClient:
 
     def rpc(self, method: str, *params: Any) -> Any:
         """One call. Raises a ChainError of the kind that fits the node's answer."""
-        answer = self._guarded(lambda: self._provider.make_request(method, list(params)))
+        answer = self._ask(lambda provider: provider.make_request(method, list(params)))
         return self._result(method, answer)
 
     def batch(self, calls: Sequence[Call]) -> list[Any]:
@@ -104,7 +115,7 @@ class ChainClient:
         results: list[Any] = []
         for start in range(0, len(calls), BATCH):
             part = [(method, list(params)) for method, params in calls[start : start + BATCH]]
-            answers = self._guarded(lambda part=part: self._provider.make_batch_request(part))
+            answers = self._ask(lambda provider, part=part: provider.make_batch_request(part))
             if not isinstance(answers, list):
                 self._result("batch", answers)
             if not isinstance(answers, list) or len(answers) != len(part):
@@ -118,6 +129,37 @@ class ChainClient:
                 except ChainError as error:
                     results.append(error)
         return results
+
+    def _ask(self, request: Any) -> Any:
+        """The answer of the first node that gives one. Every call may be made twice: reads change
+        nothing, and the same signed bytes are one transaction."""
+        for last in [False] * (len(self._endpoints.urls) - 1) + [True]:
+            self.url = url = self._endpoints.pick()
+            try:
+                self._check_chain(url)
+                answer = self._guarded(lambda url=url: request(self._providers[url]))
+            except (NodeUnavailable, NodeTimeout) as error:
+                self._endpoints.failed(url)
+                if last:
+                    raise
+                logger.warning("%s Trying the next of CHAIN_RPC_URL.", error)
+            else:
+                self._endpoints.answered(url)
+                return answer
+        raise AssertionError("unreachable")
+
+    def _check_chain(self, url: str) -> None:
+        """Before a node takes over: does it serve the chain of the one before?"""
+        if url in self._checked or self._chain_id is None:
+            return
+        provider = self._providers[url]
+        answer = self._guarded(lambda: provider.make_request(RPCEndpoint("eth_chainId"), []))
+        found = quantity("chain id", self._result("eth_chainId", answer))
+        if found != self._chain_id:
+            raise NodeUnavailable(
+                f"{url} serves chain {found}, not {self._chain_id}. Correct CHAIN_RPC_URL."
+            )
+        self._checked.add(url)
 
     def _guarded(self, request: Any) -> Any:
         try:

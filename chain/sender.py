@@ -13,11 +13,12 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
-import rlp
 from django.db import IntegrityError, transaction
 from django.db.models import F, Max
 from django.utils import timezone
 from eth_account.signers.local import LocalAccount
+from eth_account.typed_transactions import TypedTransaction
+from hexbytes import HexBytes
 
 from chain import settle
 from chain.accounts import signing_account
@@ -257,8 +258,8 @@ def raise_fee(row: OutgoingTransaction, client: ChainClient) -> bool:
 
 def decode_fees(raw_transaction: str) -> Fees:
     """The fees in the signed bytes of a type 2 transaction (EIP-1559); `base_fee` is unknown, 0."""
-    fields = rlp.decode(bytes.fromhex(raw_transaction[4:]))  # 0x02 and the list
-    return Fees(base_fee=0, priority_fee=int.from_bytes(fields[2], "big"))
+    signed = TypedTransaction.from_bytes(HexBytes(raw_transaction)).as_dict()
+    return Fees(base_fee=0, priority_fee=int(signed["maxPriorityFeePerGas"]))
 
 
 def _fail(row: OutgoingTransaction, error: ContractReverted | CallFailed) -> None:
