@@ -20,6 +20,7 @@ from django.db import connections, models
 from bcfl_site.embedded.anvil import Anvil
 from bcfl_site.fault_moves import Moves
 from bcfl_site.lying_proxy import PATIENCE, LyingProxy
+from bcfl_site.reconciliation import reconcile
 from chain import lines
 from chain.artifacts import deployment, revert_decoder
 from chain.client import ChainClient
@@ -234,6 +235,8 @@ class Simulation:
             )
 
     def _compare(self) -> None:
+        for entry in reconcile(self.network, self.honest).differences:
+            self.outcome.differences.append(f"reconcile: {entry}")
         found = snapshot()
         self.outcome.events, self.outcome.blocks = Log.objects.count(), Block.objects.count()
         rebuild(self.network)

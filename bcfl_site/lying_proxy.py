@@ -32,18 +32,21 @@ class LyingProxy:
         self._lock = threading.Lock()
         self._old: dict[str, bytes] = {}  # request without its ids -> an earlier answer
         self._node = port
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
+        self._server: ThreadingHTTPServer | None = None  # while it is entered
 
     @property
     def url(self) -> str:
+        assert self._server is not None, "only inside its with block"
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def __enter__(self) -> Self:
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        assert self._server is not None
         self._server.shutdown()
         self._server.server_close()
 

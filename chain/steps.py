@@ -130,12 +130,13 @@ class Stepper:
             if report.caught_up:
                 return report
 
-    def resync(self) -> SyncReport:
+    def resync(self, from_block: int | None = None) -> SyncReport:
         """Put the database right with a chain that is older than it or was started anew.
 
         Drops every block that is not on the node's chain, refolds, puts the outgoing rows those
         blocks held back to be broadcast, and follows to the head. Raises WrongChain when the node
-        serves another network.
+        serves another network. `from_block`: read the blocks from this one on again, also those
+        that are as on the chain.
         """
         new_genesis = ""
         try:
@@ -147,6 +148,10 @@ class Stepper:
         self._adopt_deployment(cursor)
         head = self.client.head()
         keep = -1 if new_genesis else self._ancestor(cursor, head, floor=0)
+        if from_block is not None:
+            keep = min(from_block - 1, cursor.block_number if keep is None else keep)
+            if not store.hashes_at(self.network, [keep]):
+                keep = -1  # nothing is stored below: start anew
         dropped = 0
         if cursor.block_number >= 0 and (keep is None or keep < cursor.block_number):
             change = _Change(

@@ -256,3 +256,22 @@ def test_a_reorg_beyond_the_limit_stops_sync_until_resync(chain: Chain) -> None:
     assert tables() == stored
     follower.resync()
     assert amounts(recorder.held) == []
+
+
+def test_resync_from_a_block_reads_it_and_all_after_it_again(chain: Chain) -> None:
+    rows = send(chain, 1, 2, 3)
+    SHARED.held = []
+    follower = chain.follower(SHARED)
+    follower.sync_to_head()
+    stored = tables()
+    damaged = Transaction.objects.get(hash=OutgoingTransaction.objects.get(pk=rows[1].pk).tx_hash)
+    Log.objects.filter(transaction=damaged).delete()
+    assert tables() != stored
+    with override_settings(CHAIN_PROJECTION=f"{__name__}.shared_projection"):
+        call_command("resync", "--from-block", str(damaged.block_number), stdout=(lines := Lines()))
+    assert lines.text.startswith("dev (chain 31337): dropped 2 blocks")
+    assert tables() == stored
+    assert {OutgoingTransaction.objects.get(pk=r.pk).status for r in rows} == {"confirmed"}
+    with override_settings(CHAIN_PROJECTION=f"{__name__}.shared_projection"):
+        call_command("resync", "--from-block", "0", stdout=Lines())
+    assert tables() == stored

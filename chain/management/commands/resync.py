@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentParser
 from typing import Any
 
 from django.conf import settings
@@ -24,10 +25,20 @@ class Command(BaseCommand):
         "while the follower runs."
     )
 
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--from-block",
+            type=int,
+            metavar="N",
+            help="read block N and all after it again, also where they are as on the chain",
+        )
+
     def handle(self, *args: Any, **options: Any) -> None:
         network, client = network_current(), client_current()
         try:
-            report = self._resync(Follower(client, network, self._projection()))
+            report = self._resync(
+                Follower(client, network, self._projection()), options.get("from_block")
+            )
             sent = outbox_rebroadcast(network, client)
         except ChainError as error:
             raise CommandError(str(error)) from error
@@ -39,10 +50,10 @@ class Command(BaseCommand):
             f"{sent} lost transactions sent again, {outgoing_unsettled(network)} not mined yet"
         )
 
-    def _resync(self, follower: Follower) -> SyncReport:
+    def _resync(self, follower: Follower, from_block: int | None) -> SyncReport:
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                return follower.resync()
+                return follower.resync(from_block)
             except CursorMoved:
                 if attempt == ATTEMPTS:
                     raise
