@@ -24,6 +24,7 @@ from training.specs import (
     SCORINGS,
     TASK_PARAMETERS,
     Choice,
+    DatasetChoice,
     Parameter,
     TaskConfig,
 )
@@ -31,6 +32,20 @@ from training.specs import (
 _TASK = {parameter.name: parameter for parameter in TASK_PARAMETERS}
 DEFAULT_POOL = "1000"
 DEFAULT_STAKE = "10"
+
+
+# An architecture of one's own and a data file of one's own need more than a list to choose from;
+# they are given as JSON on the command line.
+OFFERED_MODELS = {name: model for name, model in MODELS.items() if name != "layers"}
+
+
+def offered_datasets() -> dict[str, DatasetChoice]:
+    """The data sets whose files are on this machine."""
+    return {
+        name: dataset
+        for name, dataset in DATASETS.items()
+        if name != "own" and not dataset.unavailable()
+    }
 
 
 class AmountField(forms.DecimalField):
@@ -89,9 +104,9 @@ class TaskForm(forms.Form):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.shown_for: dict[str, str] = {}
-        self._choice("dataset", "Data set", DATASETS, "digits")
+        self._choice("dataset", "Data set", offered_datasets(), "digits")
         self._choice("partition", "Who has what", PARTITIONS, "iid")
-        self._choice("model", "Model", MODELS, "mlp")
+        self._choice("model", "Model", OFFERED_MODELS, "mlp")
         self._choice("algorithm", "Algorithm", ALGORITHMS, "fedavg")
         for name in ("participants", "rounds"):
             self.fields[name] = _parameter_field(_TASK[name], required=True)
@@ -109,7 +124,7 @@ class TaskForm(forms.Form):
         )
         self._choice("reward_mode", "Rewards are shared", REWARD_MODES, "score")
         self._parameters("partition", PARTITIONS)
-        self._parameters("model", MODELS)
+        self._parameters("model", OFFERED_MODELS)
         self._parameters("algorithm", ALGORITHMS)
         for parameter in LOCAL_PARAMETERS:
             self.fields[f"local__{parameter.name}"] = _parameter_field(parameter)
@@ -182,9 +197,9 @@ class TaskForm(forms.Form):
     def choice_help(self) -> dict[str, dict[str, str]]:
         """Kind → choice → its sentence, for the hint below a list."""
         tables: dict[str, Mapping[str, Choice]] = {
-            "dataset": DATASETS,
+            "dataset": offered_datasets(),
             "partition": PARTITIONS,
-            "model": MODELS,
+            "model": OFFERED_MODELS,
             "algorithm": ALGORITHMS,
             "reward_mode": REWARD_MODES,
             "scoring": SCORINGS,

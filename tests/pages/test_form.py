@@ -26,17 +26,21 @@ def test_four_fields_are_enough() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("name", "table"),
-    [
-        ("dataset", DATASETS),
-        ("model", MODELS),
-        ("algorithm", ALGORITHMS),
-        ("partition", PARTITIONS),
-    ],
-)
+def offered(name: str) -> list[str]:
+    return [value for value, _ in TaskForm().fields[name].choices]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("name", "table"), [("algorithm", ALGORITHMS), ("partition", PARTITIONS)])
 def test_it_offers_what_the_tables_hold(name: str, table: dict[str, object]) -> None:
-    assert [value for value, _ in TaskForm().fields[name].choices] == list(table)  # type: ignore[attr-defined]
+    assert offered(name) == list(table)
+
+
+def test_it_offers_what_can_be_chosen_from_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert offered("model") == [name for name in MODELS if name != "layers"]
+    monkeypatch.delenv("BCFL_DATA_DIR", raising=False)
+    monkeypatch.setenv("KERAS_HOME", "/nowhere")
+    assert offered("dataset") == ["digits", "breast_cancer"]
+    assert set(DATASETS) > {"digits", "breast_cancer", "own"}
 
 
 @pytest.mark.parametrize(
