@@ -225,7 +225,8 @@ class Simulation:
                 break
         for row in rows.exclude(status=OutgoingStatus.CONFIRMED):
             self.outcome.differences.append(
-                f"{row.idempotency_key} is {row.status}: {row.error_name} {row.error}"
+                f"{row.idempotency_key} is {row.status} (nonce {row.nonce}, the account's next is "
+                f"{self.honest.nonce(self.sender.address)}): {row.error_name} {row.error}"
             )
         self.outcome.sent = rows.count()
         balance, expected = token_balance(SINK), (1 << len(self.asked)) - 1

@@ -35,10 +35,10 @@ from chain.wire import (
     Header,
     Receipt,
     content,
+    parse_full_block,
     parse_header,
     parse_log,
     parse_receipt,
-    parse_transaction,
     quantity,
 )
 
@@ -237,7 +237,7 @@ class ChainClient:
                 raise InconsistentAnswer(
                     f"Block {number} vanished from {self.url} while it was read: a reorg."
                 )
-            blocks.append(_full_block(block, receipts))
+            blocks.append(parse_full_block(block, receipts))
         return blocks
 
     def logs(self, first: int, last: int, addresses: Sequence[str]) -> list[RawLog]:
@@ -370,27 +370,6 @@ def call_object(
 
 def block_name(block: int | str) -> str:
     return hex(block) if isinstance(block, int) else block
-
-
-def _full_block(answer: Mapping[str, Any], receipts: Sequence[Mapping[str, Any]]) -> FullBlock:
-    header = parse_header(answer)
-    parsed = sorted((parse_receipt(entry) for entry in receipts), key=lambda r: r.tx_index)
-    if len(parsed) != header.transaction_count:
-        raise InconsistentAnswer(
-            f"Block {header.number} has {header.transaction_count} transactions but the node gave "
-            f"{len(parsed)} receipts."
-        )
-    transactions = tuple(
-        parse_transaction(entry, receipt)
-        for entry, receipt in zip(answer["transactions"], parsed, strict=True)
-    )
-    for transaction in transactions:
-        if transaction.hash != transaction.receipt.tx_hash:
-            raise InconsistentAnswer(
-                f"Receipt {transaction.index} of block {header.number} is of "
-                f"{transaction.receipt.tx_hash}, not of {transaction.hash}."
-            )
-    return FullBlock(header, transactions)
 
 
 def _cause(error: BaseException) -> str:

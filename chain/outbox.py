@@ -26,6 +26,7 @@ from chain.errors import (
     NodeTimeout,
     NodeUnavailable,
     NotDeployed,
+    RetryableError,
 )
 from chain.models import (
     Account,
@@ -178,7 +179,7 @@ def outbox_tick(*, client: ChainClient | None = None) -> None:
         outbox_rebroadcast(network, client, everything=False)
         for account_id in _accounts_to_try(network):
             account_send(account_id, client=client)
-    except (NodeUnavailable, NodeTimeout) as error:
+    except RetryableError as error:
         logger.warning("outbox waits for the node: %s", error)
 
 
@@ -291,26 +292,31 @@ def _requeue_outrun(
     """Rows whose nonce went to another transaction in a block that sync has passed.
 
     Sync sees that itself, except where it reads only what touches our contracts, or when the
-    block came while the row was being signed. The block at the cursor is settled for the node
-    that has it: if the nonce is used there and none of our hashes has a receipt, none ever will.
+    block came while the row was being signed. If the nonce is used at the cursor's block and none
+    of our hashes has a receipt, none ever will; unless a reorg came between the two answers, so
+    the block must be the cursor's before and after, each asked for by itself.
     """
     cursor = SyncCursor.objects.filter(network=network).first()
     if cursor is None or cursor.block_number < 0:
         return
+
+    def stands() -> bool:
+        (header,) = client.headers([cursor.block_number])
+        return header is not None and header.hash == cursor.block_hash
+
     for row in rows:
-        hashes = sorted(settle.hashes_of(row))
-        block, count, *receipts = client.try_batch(
+        if row.nonce is None or not stands():
+            continue
+        at = {"blockHash": cursor.block_hash}  # EIP-1898: a height may mean another block by now
+        count, *receipts = client.try_batch(
             [
-                ("eth_getBlockByNumber", (hex(cursor.block_number), False)),
-                ("eth_getTransactionCount", (row.account.address, hex(cursor.block_number))),
-                *(("eth_getTransactionReceipt", (tx_hash,)) for tx_hash in hashes),
+                ("eth_getTransactionCount", (row.account.address, at)),
+                *(("eth_getTransactionReceipt", (h,)) for h in sorted(settle.hashes_of(row))),
             ]
         )
-        answers = (block, count, *receipts)
-        if any(isinstance(answer, ChainError) for answer in answers) or any(receipts):
+        if any(isinstance(answer, ChainError) for answer in (count, *receipts)) or any(receipts):
             continue  # a pruned state, a busy node; or mined after all, and sync will say so
-        same_block = block is not None and block["hash"] == cursor.block_hash
-        if same_block and row.nonce is not None and quantity("nonce", count) > row.nonce:
+        if quantity("nonce", count) > row.nonce and stands():
             settle.requeue(row, f"Nonce {row.nonce} went to a transaction that is not ours.")
             wake_sender_on_commit(row.account_id)
 

@@ -136,3 +136,15 @@ def sent_by_nonce(network: Network) -> Mapping[tuple[str, int], OutgoingTransact
 def hashes_of(row: OutgoingTransaction) -> set[str]:
     """Every hash under which the row's transaction may be mined."""
     return {row.tx_hash, *row.replaced_hashes}
+
+
+def waiting_accounts(network: Network, mined: Sequence[MinedTransaction]) -> list[int]:
+    """Accounts touched by these transactions whose queue waited for something like them."""
+    touched = {t.from_address for t in mined} | {t.to_address for t in mined}
+    rows = OutgoingTransaction.objects.filter(
+        network=network,
+        status=OutgoingStatus.QUEUED,
+        attempted_at__isnull=False,
+        account__address__in=touched,
+    )
+    return list(rows.values_list("account_id", flat=True).distinct())

@@ -36,15 +36,13 @@ from chain.fetch import Fetched, fetch_touching, fetch_whole
 from chain.lines import reached
 from chain.models import (
     Network,
-    OutgoingStatus,
-    OutgoingTransaction,
     SyncCursor,
     SyncState,
 )
 from chain.network import is_development, network_verify
 from chain.projecting import Projection, SyncReport
 from chain.wake import wake_sender
-from chain.wire import Header, MinedTransaction
+from chain.wire import Header
 
 BLOCKS_AT_ONCE = 500  # at most; how many transactions they may hold is in `ranges`
 BLOCKS_AT_FIRST = 25
@@ -359,7 +357,7 @@ class Stepper:
                 self.projection.apply(self.network, events)
             reached("sync: events folded")
             outgoing += settle.settle_mined(self.network, mined, change.fetched.reverted)
-            waiting = self._waiting_accounts(mined) if mined else []
+            waiting = settle.waiting_accounts(self.network, mined) if mined else []
             reached("sync: outgoing settled")
         reached("sync: committed")
         self._beat_at = time.monotonic()
@@ -381,17 +379,6 @@ class Stepper:
             return settle.unsettle(self.network, change.keep)
         Network.objects.filter(pk=self.network.pk).update(genesis_hash=change.new_genesis)
         return settle.cancel_for_new_chain(self.network, self.network.genesis_hash)
-
-    def _waiting_accounts(self, mined: Sequence[MinedTransaction]) -> list[int]:
-        """Accounts touched by these transactions whose queue waited for something like them."""
-        touched = {t.from_address for t in mined} | {t.to_address for t in mined}
-        rows = OutgoingTransaction.objects.filter(
-            network=self.network,
-            status=OutgoingStatus.QUEUED,
-            attempted_at__isnull=False,
-            account__address__in=touched,
-        )
-        return list(rows.values_list("account_id", flat=True).distinct())
 
     def _after_commit(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -158,6 +158,28 @@ def parse_transaction(answer: Mapping[str, Any], receipt: Receipt) -> MinedTrans
         )
     except (KeyError, TypeError, ValueError) as error:
         raise _garbled("transaction", answer, error) from error
+
+
+def parse_full_block(answer: Mapping[str, Any], receipts: Sequence[Mapping[str, Any]]) -> FullBlock:
+    """Raises InconsistentAnswer when the receipts are not those of the block."""
+    header = parse_header(answer)
+    parsed = sorted((parse_receipt(entry) for entry in receipts), key=lambda r: r.tx_index)
+    if len(parsed) != header.transaction_count:
+        raise InconsistentAnswer(
+            f"Block {header.number} has {header.transaction_count} transactions but the node gave "
+            f"{len(parsed)} receipts."
+        )
+    transactions = tuple(
+        parse_transaction(entry, receipt)
+        for entry, receipt in zip(answer["transactions"], parsed, strict=True)
+    )
+    for transaction in transactions:
+        if transaction.hash != transaction.receipt.tx_hash:
+            raise InconsistentAnswer(
+                f"Receipt {transaction.index} of block {header.number} is of "
+                f"{transaction.receipt.tx_hash}, not of {transaction.hash}."
+            )
+    return FullBlock(header, transactions)
 
 
 def _garbled(what: str, answer: Any, error: Exception) -> InconsistentAnswer:
