@@ -88,9 +88,9 @@ def identicon(address: str, css: str = "") -> SafeString:
     key, first, second = formats.gradient(address)
     return format_html(
         '<svg class="identicon {css}" viewBox="0 0 26 26" aria-hidden="true" focusable="false">'
-        '<defs><linearGradient id="id-{key}" x1="0" y1="0" x2="1" y2="1">'
+        '<defs><linearGradient id="id-{key}{css}" x1="0" y1="0" x2="1" y2="1">'
         '<stop offset="0" stop-color="{first}"/><stop offset="1" stop-color="{second}"/>'
-        '</linearGradient></defs><rect width="26" height="26" fill="url(#id-{key})"/></svg>',
+        '</linearGradient></defs><rect width="26" height="26" fill="url(#id-{key}{css})"/></svg>',
         css=css,
         key=key,
         first=first,

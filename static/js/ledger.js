@@ -64,6 +64,14 @@ function colour(variable) {
   return found;
 }
 
+// As short as the distance between two ticks allows, in the reader's time zone.
+function moment(seconds, step) {
+  const shape = step >= 86400
+    ? { day: "2-digit", month: "short" }
+    : { hour: "2-digit", minute: "2-digit", ...(step < 60 ? { second: "2-digit" } : {}), hour12: false };
+  return new Date(seconds * 1000).toLocaleString("en-GB", shape);
+}
+
 let plot;
 function draw() {
   const data = JSON.parse(source.textContent);
@@ -73,7 +81,7 @@ function draw() {
   plot = new window.uPlot(
     {
       width: Math.max(node.clientWidth, 120),
-      height: 150,
+      height: 160,
       padding: [8, 8, 0, 0],
       legend: { show: false },
       cursor: { y: false, drag: { x: false, y: false } },
@@ -88,7 +96,7 @@ function draw() {
         },
       ],
       axes: [
-        { ...axis, grid: { show: false }, size: 26 },
+        { ...axis, grid: { show: false }, size: 26, space: 72, values: (u, ticks, at, space, step) => ticks.map((t) => moment(t, step)) },
         { ...axis, grid: { stroke: colour("--line"), width: 1 }, size: 54, values: (_, ticks) => ticks.map((t) => compact.format(t)) },
       ],
     },

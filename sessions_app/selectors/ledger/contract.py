@@ -227,7 +227,7 @@ def _is_read(item: Mapping[str, Any]) -> bool:
 def _hint(item: Mapping[str, Any]) -> str:
     kind: str = item["type"]
     if item["name"] == "taskId":
-        return "the task's number on chain, from 1"
+        return "its number on chain, from 1"
     if kind == "address":
         return "0x and 40 hex digits"
     if kind == "bytes32":
