@@ -180,7 +180,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     },
     "sepolia": {"rpc_url": env.text("SEPOLIA_RPC_URL"), "chain_id": 11_155_111},
     "mainnet": {"rpc_url": env.text("MAINNET_RPC_URL"), "chain_id": 1},
-    CHAIN_NETWORK: {"rpc_url": CHAIN_RPC_URL, "chain_id": CHAIN_ID}
+    CHAIN_NETWORK: {"rpc_url": CHAIN_RPC_URL, "chain_id": CHAIN_ID},
 }
 CHAIN_CONFIRMATIONS = env.integer("CHAIN_CONFIRMATIONS", 0)
 CHAIN_POLL_SECONDS = env.number("CHAIN_POLL_SECONDS", 0.1 if CHAIN_NETWORK == "dev" else 2.0)
