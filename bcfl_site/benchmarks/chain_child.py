@@ -22,20 +22,14 @@ from django.db import connection  # noqa: E402
 
 from bcfl_site.benchmarks.chain_filling import Filler, check_filled  # noqa: E402
 from bcfl_site.benchmarks.chain_plain import plain  # noqa: E402
+from bcfl_site.benchmarks.chain_sending import send  # noqa: E402
+from bcfl_site.benchmarks.chain_silent import Silent  # noqa: E402
 from bcfl_site.embedded.anvil import Anvil  # noqa: E402
 from chain.artifacts import deployment  # noqa: E402
 from chain.models import Block, Log, Transaction  # noqa: E402
 from chain.network import client_current, network_current, network_settings  # noqa: E402
 from chain.sync import Follower  # noqa: E402
 from sessions_app.models import Round  # noqa: E402
-from sessions_app.projection import TaskProjection  # noqa: E402
-
-
-class Silent(TaskProjection):
-    """The projection without the messages after a commit: there is no Redis to take them."""
-
-    def committed(self, *_: Any) -> None:
-        pass
 
 
 def fill(events: str) -> dict[str, Any]:
@@ -116,5 +110,10 @@ def _resident() -> float:
 
 
 if __name__ == "__main__":
-    steps: dict[str, Callable[..., dict[str, Any]]] = {"fill": fill, "sync": sync, "plain": plain}
+    steps: dict[str, Callable[..., dict[str, Any]]] = {
+        "fill": fill,
+        "sync": sync,
+        "plain": plain,
+        "send": send,
+    }
     sys.stdout.write(json.dumps(steps[sys.argv[1]](*sys.argv[2:])) + "\n")

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from bcfl_site.embedded.anvil import Anvil
+from bcfl_site.embedded.redis import Redis
+from bcfl_site.environment import unix_socket_path
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -54,9 +56,12 @@ def chain_home(database: str) -> Iterator[ChainHome]:
         anvil = stack.enter_context(
             Anvil(log_path=folder / "anvil.log", history=None, extra=["--order", "fifo"])
         )
+        socket = unix_socket_path(folder)
+        stack.enter_context(Redis(socket_path=socket, log_path=folder / "redis.log"))
         environment = {
-            **{k: v for k, v in os.environ.items() if k not in ("REDIS_URL", "CHAIN_NETWORK")},
+            **{k: v for k, v in os.environ.items() if k != "CHAIN_NETWORK"},
             "BCFL_HOME": str(folder),
+            "REDIS_URL": f"unix://{socket}",
             "CHAIN_RPC_URL": anvil.rpc_url,
             "CHAIN_ID": str(anvil.chain_id),
             "DATABASE_URL": _database(stack, database, folder),
