@@ -10,6 +10,11 @@ import numpy.typing as npt
 
 from training.specs import LocalSpec
 
+# The least sizes that a share is padded to: the small tasks that people start with all fit the
+# function that a worker compiles when it starts, so their first round does not wait for another.
+LEAST_ROWS = 512
+LEAST_STEPS = 256
+
 
 @dataclass(frozen=True)
 class FullBatch:
@@ -35,7 +40,7 @@ def schedule(
     for epoch in order:
         epoch[:samples] = rng.permutation(samples)
     order = order.reshape(spec.epochs * per_epoch, batch)
-    return pad(order, bucket(len(order), 64)), per_epoch
+    return pad(order, bucket(len(order), LEAST_STEPS)), per_epoch
 
 
 def bucket(count: int, least: int) -> int:

@@ -33,7 +33,7 @@ import keras
 import tensorflow as tf
 
 from training import data, zoo
-from training.batches import FullBatch, bucket, pad, schedule
+from training.batches import LEAST_ROWS, FullBatch, bucket, pad, schedule
 from training.blobs import BlobStore
 from training.data import PURPOSE_SHUFFLE, Samples, generator
 from training.errors import DataError, TrainingError
@@ -138,7 +138,7 @@ def fit(
     engine = _engine_for(config)
     spec = _plan(config)
     mu = float(config.algorithm.params.get("mu", 0.0))
-    padded = bucket(len(share), 256)
+    padded = bucket(len(share), LEAST_ROWS)
     order, steps_per_epoch = schedule(len(share), padded, spec, rng)
     steps = steps_per_epoch * spec.epochs
     tensors = _tensors(engine, weights)
