@@ -276,10 +276,31 @@ def _take(spec: DatasetSpec, seed: int, indices: Indices) -> Samples:
 @lru_cache(maxsize=8)
 def _prepared(spec: DatasetSpec, seed: int) -> npt.NDArray[np.float32]:
     dataset = load(spec)
+    scale = scaling(spec, seed)
+    return dataset.x if scale is None else scale.apply(dataset.x)
+
+
+@dataclass(frozen=True, eq=False)
+class Scaling:
+    """`(x - mean) / deviation` per column; float64, the shape of one sample."""
+
+    mean: npt.NDArray[np.float64]
+    deviation: npt.NDArray[np.float64]
+
+    def apply(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        scaled: npt.NDArray[np.float32] = ((x - self.mean) / self.deviation).astype(np.float32)
+        return scaled
+
+
+@lru_cache(maxsize=8)
+def scaling(spec: DatasetSpec, seed: int) -> Scaling | None:
+    """What turns samples as they stand in the file into inputs of the model; None = nothing.
+
+    Column statistics of the training part only: nothing of the held-out part leaks.
+    """
+    dataset = load(spec)
     if not dataset.standardise:
-        return dataset.x
-    # Column statistics of the training part only: nothing of the held-out part leaks.
+        return None
     training = dataset.x[split(spec, seed).training].astype(np.float64)
     deviation = training.std(axis=0)
-    scaled = (dataset.x - training.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0)
-    return scaled.astype(np.float32)
+    return Scaling(training.mean(axis=0), np.where(deviation > 0, deviation, 1.0))
