@@ -35,6 +35,10 @@ FILES: tuple[tuple[str, str, str], ...] = (
         "files/jetbrains-mono-latin-wght-normal.woff2",
         "jetbrains-mono-latin.woff2",
     ),
+    # keccak256 for the check of rewards: sha3.js and the two modules that it imports by name
+    ("@noble/hashes", "sha3.js", "noble/sha3.js"),
+    ("@noble/hashes", "_u64.js", "noble/_u64.js"),
+    ("@noble/hashes", "utils.js", "noble/utils.js"),
 )
 
 # Pointers to files that we do not ship; browsers would ask for them and get a 404.
@@ -61,6 +65,7 @@ def main() -> int:
             return 1
         about = json.loads((folder / "package.json").read_text(encoding="utf-8"))
         target = VENDOR / name
+        target.parent.mkdir(exist_ok=True)
         if name.endswith((".css", ".js")):
             target.write_bytes(without_source_map(path.read_bytes()))
         else:
