@@ -29,3 +29,15 @@ class NothingToClaim(BcflError):
 
 class ChainTrouble(BcflError):
     """The chain or a key refused; the text of the chain's error says what to do."""
+
+
+class SignInRefused(BcflError):
+    """A Sign-In with Ethereum message or its signature does not hold; `reason` says which part."""
+
+    def __init__(self, message: str, *, reason: str = "format") -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class WalletTaken(BcflError):
+    """The address belongs to another user."""

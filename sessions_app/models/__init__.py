@@ -17,7 +17,7 @@ from sessions_app.models.ledger import (
     TokenTransfer,
     Update,
 )
-from sessions_app.models.people import User
+from sessions_app.models.people import SignInNonce, User, Wallet
 from sessions_app.models.work import RoundRun, Seat, Task, TrainingRun
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "RoundRun",
     "ScoreSheet",
     "Seat",
+    "SignInNonce",
     "Task",
     "TaskEvent",
     "TokenBalance",
@@ -35,4 +36,5 @@ __all__ = [
     "TrainingRun",
     "Update",
     "User",
+    "Wallet",
 ]

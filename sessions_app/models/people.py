@@ -3,6 +3,7 @@ from __future__ import annotations
 from django.contrib.auth.models import AbstractUser
 from django.db import models
 
+from chain.fields import AddressField
 from chain.models import Account
 
 
@@ -38,3 +39,35 @@ class User(AbstractUser):
     @property
     def short_name(self) -> str:
         return self.get_short_name() or self.get_username()
+
+
+class Wallet(models.Model):
+    """An address whose key a user has shown to hold, by Sign-In with Ethereum.
+
+    An address belongs to one user; a user may have several.
+    """
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="wallets")
+    address = AddressField(unique=True)
+    label = models.CharField(max_length=60, blank=True, default="")
+    verified_at = models.DateTimeField()  # of the last message it signed
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ("pk",)
+
+    def __str__(self) -> str:
+        return self.label or self.address
+
+
+class SignInNonce(models.Model):
+    """A nonce of EIP-4361: issued by us, good for one message until it expires."""
+
+    value = models.CharField(max_length=32, unique=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField(db_index=True)
+    used_at = models.DateTimeField(null=True, blank=True)
+    address = AddressField(blank=True, default="")  # who used it
+
+    def __str__(self) -> str:
+        return self.value
