@@ -141,13 +141,16 @@ def _stake_approval(task: Task, account: Account) -> OutgoingTransaction:
 def _join(task: Task) -> None:
     joined = set(task.members.values_list("address", flat=True))
     waiting = [s for s in task.seats.select_related("account") if s.account.address not in joined]
-    for seat in waiting:
-        _join_seat(task, seat)
+    if len(joined) < task.max_participants:
+        for seat in waiting:
+            _join_seat(task, seat)
     if task.operator_account is None:
         return
     enough = len(joined) >= task.min_participants
     over = _joining_is_over(task)
-    if enough and (over or not waiting):
+    # Whoever joins takes a place; the hosted ones cannot know who will come from outside.
+    full = len(joined) >= task.max_participants
+    if enough and (over or full):
         task_call(task, task.operator_account, "start", [task.onchain_id], key="start")
     elif over:
         task_call(task, task.operator_account, "expire", [task.onchain_id], key="expire:open")

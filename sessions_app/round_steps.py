@@ -218,7 +218,13 @@ def _note_progress(task: Task, round_: Round, run: RoundRun, active: list[Partic
     if run.trained_at is None:
         runs = TrainingRun.objects.filter(seat__task=task, round_number=round_.number)
         finished = [r.finished_at for r in runs]
-        if finished and all(finished):
+        hosted = {seat.account.address for seat in task.seats.select_related("account")}
+        outsiders = [member for member in active if member.address not in hosted]
+        if outsiders:  # whose training is seen by its update alone
+            if _updates_complete(round_, active):
+                run.trained_at = timezone.now()
+                changed.append("trained_at")
+        elif finished and all(finished):
             run.trained_at = max(at for at in finished if at)
             changed.append("trained_at")
     if run.updates_seen_at is None and (

@@ -13,9 +13,11 @@ from typing import TypeVar, cast
 
 from django.db import transaction
 from django.utils import timezone
+from eth_utils.address import is_address
 
 from chain.accounts import account_derive
 from chain.errors import ChainError
+from chain.events import checksum
 from chain.models import Account, OutgoingTransaction
 from sessions_app import publish
 from sessions_app.calls import task_call
@@ -89,16 +91,23 @@ def task_create(
     score_seconds: int = 600,
     aggregate_seconds: int = 600,
     join_seconds: int = 3600,
+    hosted_places: int | None = None,
+    min_participants: int | None = None,
 ) -> Task:
     """Save a task as a draft: nothing is sent and nothing is spent.
 
     `pool` and `stake` (per participant) in wei. `evaluators` are scored for here, those in
-    `outside_evaluators` (addresses) score by themselves; more than half of all must agree.
+    `outside_evaluators` (addresses) score by themselves; more than half of all must agree. With
+    outside evaluators and no `evaluators`, nobody scores here.
+
+    `hosted_places` of the configuration's participants are trained for here (None: all); wallets
+    and agents join the others by themselves. `min_participants` (None: all) may start.
     Raises NotAllowed and InvalidTask.
     """
     _require_operator(owner)
     title = title.strip()
     _check_terms(title=title, config=config, pool=pool, stake=stake)
+    hosted, fewest = _places(config, hosted_places, min_participants)
     task = Task(
         owner=owner,
         title=title,
@@ -106,8 +115,9 @@ def task_create(
         pool=pool,
         stake=stake,
         rounds=config.rounds,
-        min_participants=config.participants,
+        min_participants=fewest,
         max_participants=config.participants,
+        hosted_places=hosted,
         join_seconds=join_seconds,
         update_seconds=update_seconds,
         score_seconds=score_seconds,
@@ -115,8 +125,8 @@ def task_create(
         reward_mode=config.reward_mode,
     )
     _set_config(task, config)
-    chosen = list(evaluators) or default_evaluators()
-    task.outside_evaluators = list(outside_evaluators)
+    task.outside_evaluators = _addresses(outside_evaluators)
+    chosen = list(evaluators) or ([] if task.outside_evaluators else default_evaluators())
     # The contract asks for more than half.
     task.quorum = (len(chosen) + len(task.outside_evaluators)) // 2 + 1
     with transaction.atomic():
@@ -126,9 +136,20 @@ def task_create(
 
 
 def task_change(
-    *, task: Task, by: User, title: str, config: TaskConfig, pool: int, stake: int
+    *,
+    task: Task,
+    by: User,
+    title: str,
+    config: TaskConfig,
+    pool: int,
+    stake: int,
+    hosted_places: int | None = None,
+    min_participants: int | None = None,
 ) -> Task:
-    """Change a draft. Raises WrongStage once the launch has begun."""
+    """Change a draft. Raises WrongStage once the launch has begun.
+
+    `hosted_places` and `min_participants` None: as before, and all when it was all before.
+    """
     _require_owner(task, by)
     if task.stage not in (Task.Stage.DRAFT, Task.Stage.FAILED):
         raise WrongStage(
@@ -136,11 +157,18 @@ def task_change(
             "Clone it to start another with other settings."
         )
     _check_terms(title=title.strip(), config=config, pool=pool, stake=stake)
+    most = task.max_participants
+    if hosted_places is None and task.hosted_places != most:
+        hosted_places = min(task.hosted_places, config.participants)
+    if min_participants is None and task.min_participants != most:
+        min_participants = min(task.min_participants, config.participants)
+    hosted, fewest = _places(config, hosted_places, min_participants)
     task.title = title.strip()
     task.pool = pool
     task.stake = stake
     task.rounds = config.rounds
-    task.min_participants = task.max_participants = config.participants
+    task.max_participants = config.participants
+    task.hosted_places, task.min_participants = hosted, fewest
     task.reward_mode = config.reward_mode
     task.initial_model_hash = ""
     _set_config(task, config)
@@ -167,6 +195,8 @@ def task_clone(*, task: Task, by: User) -> Task:
         score_seconds=task.score_seconds,
         aggregate_seconds=task.aggregate_seconds,
         join_seconds=task.join_seconds,
+        hosted_places=task.hosted_places,
+        min_participants=task.min_participants,
     )
 
 
@@ -194,7 +224,7 @@ def task_launch(*, task: Task, by: User) -> Task:
                 f"{balance / FLT:,.2f} FLT. Lower the pool or top up the account.",
                 field="pool",
             )
-        for slot in range(task.max_participants):
+        for slot in range(task.hosted_places):
             Seat.objects.get_or_create(
                 task=task, slot=slot, defaults={"account": seat_account(slot)}
             )
@@ -206,6 +236,33 @@ def task_launch(*, task: Task, by: User) -> Task:
         publish.task_changed(task.pk)
         publish.task_wake(task.pk)
     return task
+
+
+@chain_errors_as_ours
+def task_start(*, task: Task, by: User) -> OutgoingTransaction:
+    """Begin with those who have joined, before every place is taken.
+
+    Otherwise a task starts by itself when it is full, or when its join time is over.
+    Raises WrongStage while fewer than `min_participants` have joined.
+    """
+    with transaction.atomic():
+        task = Task.objects.select_for_update().get(pk=task.pk)
+        _require_owner(task, by)
+        if task.phase != Task.Phase.OPEN:
+            raise WrongStage(
+                f"Task {task.pk} is {task.get_phase_display().lower()}; only an open task starts."
+            )
+        joined = task.members.filter(status=Participant.Status.ACTIVE).count()
+        if joined < task.min_participants:
+            raise WrongStage(
+                f"{joined} of at least {task.min_participants} participants have joined task "
+                f"{task.pk}. Invite more, or wait."
+            )
+        sent = task_call(
+            task, _operator_account(task), "start", [task.onchain_id], key="start", at_once=True
+        )
+        publish.task_changed(task.pk, ("now",))
+        return sent
 
 
 @chain_errors_as_ours
@@ -338,6 +395,37 @@ def _check_terms(*, title: str, config: TaskConfig, pool: int, stake: int) -> No
             "task takes.",
             field="participants",
         )
+
+
+def _places(config: TaskConfig, hosted: int | None, fewest: int | None) -> tuple[int, int]:
+    """(hosted places, least number of participants), checked; None means all."""
+    most = config.participants
+    hosted = most if hosted is None else hosted
+    fewest = most if fewest is None else fewest
+    if not 0 <= hosted <= most:
+        raise InvalidTask(
+            f"{hosted} places trained for here are outside 0 to {most}, the task's participants.",
+            field="hosted_places",
+        )
+    if not 1 <= fewest <= most:
+        raise InvalidTask(
+            f"At least {fewest} participants is outside 1 to {most}, the task's places.",
+            field="min_participants",
+        )
+    return hosted, fewest
+
+
+def _addresses(given: Iterable[str]) -> list[str]:
+    """Checksummed; the contract's events spell them so."""
+    found = []
+    for address in given:
+        if not is_address(address):
+            raise InvalidTask(
+                f"{address!r} is not an address. An evaluator's has 0x and 40 hex digits.",
+                field="outside_evaluators",
+            )
+        found.append(checksum(address))
+    return found
 
 
 def _require_operator(user: User) -> None:

@@ -110,6 +110,7 @@ def draft(owner: User, title: str = "Retina screening, five clinics", **changes:
         rounds=config.rounds,
         min_participants=config.participants,
         max_participants=config.participants,
+        hosted_places=changes.pop("hosted_places", config.participants),
         reward_mode=config.reward_mode,
         **changes,
     )

@@ -56,6 +56,9 @@ class Task(models.Model):
     rounds = models.PositiveIntegerField(default=0)
     min_participants = models.PositiveIntegerField(default=1)
     max_participants = models.PositiveIntegerField(default=1)
+    # Places that this server trains for; the others are open to wallets and agents. 0 for a task
+    # that another client created: nobody is seated in it from here.
+    hosted_places = models.PositiveIntegerField(default=0)
     join_seconds = models.PositiveIntegerField(default=3600)
     update_seconds = models.PositiveIntegerField(default=600)
     score_seconds = models.PositiveIntegerField(default=600)
@@ -139,6 +142,11 @@ class Task(models.Model):
     @property
     def is_finished(self) -> bool:
         return self.phase in (self.Phase.COMPLETED, self.Phase.CANCELLED)
+
+    @property
+    def open_places(self) -> int:
+        """Places that nobody is seated in from here: for wallets and agents."""
+        return max(self.max_participants - self.hosted_places, 0)
 
     @property
     def pool_left(self) -> int:

@@ -108,14 +108,23 @@ def _open(data: TaskData) -> Now:
     labels = ["Model prepared", "Pool in escrow", "Participants joined", "Training"]
     labels[2] = f"Participants {len(joined)} of {task.max_participants}"
     value = round(100 * len(joined) / max(task.max_participants, 1))
+    free = max(task.max_participants - len(joined) - len(missing), 0)
     if missing:
         text = (
             f"Waiting for {len(missing)} of {task.max_participants} participants to join: "
             f"{and_list(missing)}."
         )
+        if free:
+            text += f" {count(free, 'place')} more for wallets and agents."
     elif len(joined) < task.min_participants:
         more = task.min_participants - len(joined)
         text = f"Waiting for {count(more, 'more participant')} to join from their own wallets."
+    elif free and task.phase == Task.Phase.OPEN and not data.pending_calls:
+        text = (
+            f"{count(len(joined), 'participant')} joined, which is enough. "
+            f"{count(free, 'place')} still open to wallets and agents; it starts when they are "
+            "taken, when the join time is over, or when the operator starts it."
+        )
     else:
         text = f"All {len(joined)} participants have joined. Waiting for the start to be mined."
     since = float(data.events[0].block_time) if data.events else None

@@ -99,6 +99,48 @@ def test_launching_seats_everybody_once(operator: User) -> None:
     assert task.seats.count() == TaskConfig().participants
 
 
+def test_only_hosted_places_are_seated(operator: User) -> None:
+    fund(operator, 500 * FLT)
+    task = draft(operator, hosted_places=2, min_participants=3)
+    assert (task.hosted_places, task.open_places, task.min_participants) == (2, 3, 3)
+    services.task_launch(task=task, by=operator)
+    assert [seat.slot for seat in task.seats.all()] == [0, 1]
+    clone = services.task_clone(task=task, by=operator)
+    assert (clone.hosted_places, clone.min_participants) == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "text"),
+    [
+        ({"hosted_places": 6}, "hosted_places", "6 places trained for here are outside 0 to 5"),
+        ({"min_participants": 0}, "min_participants", "outside 1 to 5"),
+        ({"outside_evaluators": ["0x12"]}, "outside_evaluators", "'0x12' is not an address"),
+    ],
+)
+def test_places_that_cannot_be_are_refused(
+    operator: User, changes: dict[str, object], field: str, text: str
+) -> None:
+    with pytest.raises(InvalidTask, match=text) as caught:
+        draft(operator, **changes)
+    assert caught.value.field == field
+
+
+def test_a_changed_draft_keeps_who_is_hosted(operator: User) -> None:
+    task = draft(operator)
+    terms = {"title": "T", "pool": 100 * FLT, "stake": 0, "by": operator}
+    services.task_change(task=task, config=TaskConfig(participants=7), **terms)  # type: ignore[arg-type]
+    assert (task.hosted_places, task.min_participants) == (7, 7)
+    services.task_change(task=task, config=TaskConfig(), hosted_places=0, **terms)  # type: ignore[arg-type]
+    services.task_change(task=task, config=TaskConfig(participants=9), **terms)  # type: ignore[arg-type]
+    assert (task.hosted_places, task.max_participants) == (0, 9)
+
+
+def test_evaluators_from_outside_alone(operator: User) -> None:
+    others = ["0x" + f"{number:040x}" for number in (1, 2, 3)]
+    task = draft(operator, outside_evaluators=others)
+    assert (task.evaluator_accounts.count(), task.quorum) == (0, 2)
+
+
 def test_on_a_public_chain_nobody_is_seated_with_public_keys(
     operator: User, settings: Settings
 ) -> None:

@@ -61,6 +61,18 @@ class Command(BaseCommand):
             metavar="ADDRESS",
             help="one who scores from their own machine; may be repeated",
         )
+        parser.add_argument(
+            "--hosted",
+            type=int,
+            default=None,
+            metavar="N",
+            help="places trained for here (default all); wallets and agents join the others",
+        )
+        parser.add_argument(
+            "--least", type=int, default=None, metavar="N", help="participants that may start"
+        )
+        parser.add_argument("--join-seconds", type=int, default=3600)
+        parser.add_argument("--update-seconds", type=int, default=600)
         parser.add_argument("--wait", action="store_true", help="until it has ended and is paid")
         parser.add_argument("--seconds", type=float, default=600.0, help="longest wait")
         parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -118,8 +130,14 @@ class Command(BaseCommand):
             config=config,
             pool=pool,
             stake=int(options["stake"] * services.FLT),
-            evaluators=services.default_evaluators(options["evaluators"]),
+            evaluators=(
+                services.default_evaluators(options["evaluators"]) if options["evaluators"] else ()
+            ),
             outside_evaluators=options["outside_evaluator"],
+            hosted_places=options["hosted"],
+            min_participants=options["least"],
+            join_seconds=options["join_seconds"],
+            update_seconds=options["update_seconds"],
         )
         return services.task_launch(task=task, by=owner)
 
@@ -141,7 +159,10 @@ class Command(BaseCommand):
     def _claim(self, task: Task, until: float) -> None:
         owner = task.owner
         assert owner is not None
-        for member in task.members.all():
+        # Those who joined from outside hold their keys and claim by themselves.
+        hosted = task.seats.values_list("account__address", flat=True)
+        members = task.members.filter(address__in=list(hosted))
+        for member in members:
             try:
                 services.rewards_claim(task=task, address=member.address, by=owner)
             except NothingToClaim:
@@ -149,7 +170,7 @@ class Command(BaseCommand):
         while (
             any(
                 member.claimed < member.earned or member.stake_returned < member.stake
-                for member in task.members.all()
+                for member in members.all()
             )
             or task.round_runs.filter(finalized_at=None).exists()
         ):
