@@ -9,7 +9,7 @@ def all_hosted(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("sessions_app", "0001_initial")]
+    dependencies = [("sessions_app", "0002_wallets")]
 
     operations = [
         migrations.AddField(
