@@ -70,6 +70,7 @@ class GasRun:
         evaluation = calls["submitScores"][1] + calls["submitAggregate"][1]
         direct = calls["submitUpdate"][self.participants :]
         return {
+            "approve": max(calls["approve"]),
             "createTask": calls["createTask"][1],
             "createTask, first ever": calls["createTask"][0],
             "join": max(calls["join"]),
@@ -178,7 +179,8 @@ class ProtocolDriver:
         self, run: GasRun, operator: LocalAccount, evaluator: LocalAccount, participants: int
     ) -> int:
         pool = 1_000 * FLT
-        self.call(operator, TOKEN, "approve", self.addresses[COORDINATOR], pool)
+        allowance = self.call(operator, TOKEN, "approve", self.addresses[COORDINATOR], pool)
+        run.add("approve", allowance)
         params = {
             "configHash": keccak(text="config"),
             "modelHash": keccak(text="model 0"),
@@ -209,7 +211,8 @@ class ProtocolDriver:
             )
             run.add("joinWithPermit", gas)
             return
-        self.call(member, TOKEN, "approve", self.addresses[COORDINATOR], stake)
+        allowance = self.call(member, TOKEN, "approve", self.addresses[COORDINATOR], stake)
+        run.add("approve", allowance)
         run.add("join", self.call(member, COORDINATOR, "join", task_id, 1_000))
 
     def _permit(self, owner: LocalAccount, value: int, deadline: int) -> tuple[int, bytes, bytes]:

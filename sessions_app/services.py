@@ -30,6 +30,7 @@ from sessions_app.errors import (
 )
 from sessions_app.models import Participant, Seat, Task, TokenBalance, User
 from sessions_app.rewards import reward_proof
+from sessions_app.selectors.quote import task_quote_now
 from training.specs import TaskConfig
 
 FLT = 10**18  # wei in one token
@@ -132,6 +133,7 @@ def task_create(
     with transaction.atomic():
         task.save()
         task.evaluator_accounts.set(chosen)
+        _set_quote(task)
     return task
 
 
@@ -172,7 +174,9 @@ def task_change(
     task.reward_mode = config.reward_mode
     task.initial_model_hash = ""
     _set_config(task, config)
-    task.save()
+    with transaction.atomic():
+        task.save()
+        _set_quote(task)
     return task
 
 
@@ -233,6 +237,7 @@ def task_launch(*, task: Task, by: User) -> Task:
         task.launched_at = timezone.now()
         task.prepare_requested_at = None
         task.save(update_fields=("stage", "failure", "launched_at", "prepare_requested_at"))
+        _set_quote(task)  # the one that the real cost is held against: at the fee of today
         publish.task_changed(task.pk)
         publish.task_wake(task.pk)
     return task
@@ -372,6 +377,11 @@ def _set_config(task: Task, config: TaskConfig) -> None:
     salted = replace(config, salt=task.uuid.hex)
     task.config = salted.to_dict()
     task.config_hash = salted.hash()
+
+
+def _set_quote(task: Task) -> None:
+    task.quote = task_quote_now(task).as_json()
+    task.save(update_fields=("quote",))
 
 
 def _check_terms(*, title: str, config: TaskConfig, pool: int, stake: int) -> None:

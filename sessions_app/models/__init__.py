@@ -1,11 +1,13 @@
-"""Tables of this room, in three groups.
+"""Tables of this room, in four groups.
 
 * ``people``: who signs in.
 * ``work``: what we intend and do off chain (a task's form, its hosted seats, training runs).
+* ``drafts``: what stands before a task: wizards in progress, templates.
 * ``ledger``: what the chain says. Only the projection writes these rows, and it can rebuild them
   from the stored logs at any time.
 """
 
+from sessions_app.models.drafts import NetworkPrice, TaskDraft, TaskTemplate
 from sessions_app.models.ledger import (
     Claim,
     Participant,
@@ -22,6 +24,7 @@ from sessions_app.models.work import RoundRun, Seat, Task, TrainingRun
 
 __all__ = [
     "Claim",
+    "NetworkPrice",
     "Participant",
     "Reward",
     "Round",
@@ -30,7 +33,9 @@ __all__ = [
     "Seat",
     "SignInNonce",
     "Task",
+    "TaskDraft",
     "TaskEvent",
+    "TaskTemplate",
     "TokenBalance",
     "TokenTransfer",
     "TrainingRun",

@@ -63,6 +63,8 @@ class Task(models.Model):
     update_seconds = models.PositiveIntegerField(default=600)
     score_seconds = models.PositiveIntegerField(default=600)
     aggregate_seconds = models.PositiveIntegerField(default=600)
+    # What the task was said to cost when its terms were set: selectors.quote.Quote.as_json().
+    quote = models.JSONField(null=True, blank=True)
     initial_model_hash = HashField(blank=True, default="")
     stage = models.CharField(max_length=10, choices=Stage.choices, default=Stage.DRAFT)
     failure = models.TextField(blank=True, default="")  # what went wrong and the next step

@@ -20,7 +20,7 @@ from sessions_app.formats import amount, count, exact_amount
 from sessions_app.forms import TaskForm
 from sessions_app.models import Task
 from sessions_app.publish import ALL_PARTS
-from sessions_app.selectors.quote import gas_table
+from sessions_app.selectors.quote import gas_table, task_quote_now
 from sessions_app.selectors.series import csv_text, task_series
 from sessions_app.selectors.task_data import task_data, task_get
 from sessions_app.selectors.task_page import TaskPage, task_page
@@ -133,10 +133,13 @@ def task_detail(request: HttpRequest, pk: int) -> HttpResponse:
 
 def _task_context(request: HttpRequest, task: Task) -> dict[str, Any]:
     shown: TaskPage = task_page(task_data(task), viewer(request))
-    gas = gas_table() if shown.is_draft else None
-    fee = gas.fee(participants=task.max_participants, rounds=task.rounds) if gas else None
-    total = gas.total(participants=task.max_participants, rounds=task.rounds) if gas else None
-    return {"task": shown, "quote_gas": total, "quote_fee": fee, "all_parts": ALL_PARTS}
+    now = task_quote_now(task) if shown.is_draft else None
+    return {
+        "task": shown,
+        "quote_gas": now.gas if now else None,
+        "quote_fee": now.total_fee if now else None,
+        "all_parts": ALL_PARTS,
+    }
 
 
 @login_required

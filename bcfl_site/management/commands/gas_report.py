@@ -8,12 +8,15 @@ from argparse import ArgumentParser, ArgumentTypeError
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand
 
 from bcfl_site.embedded.anvil import Anvil
 from chain.artifacts import revert_decoder
 from chain.client import ChainClient
 from chain.gas import BUDGETS, BUDGETS_AT_TEN, REFERENCE, GasRun, ProtocolDriver, over_budget
+
+GAS_TABLE = settings.BASE_DIR / "contracts" / "snapshots" / "gas_report.json"
 
 
 def counts(text: str) -> list[int]:
@@ -35,6 +38,12 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--participants", type=counts, default=[4, 10, 25, 100])
         parser.add_argument("--json", action="store_true")
+        parser.add_argument(
+            "--write",
+            action="store_true",
+            help=f"Write the figures to {GAS_TABLE.relative_to(settings.BASE_DIR)}, from which "
+            "quotes are made.",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         runs = measure(options["participants"])
@@ -42,6 +51,9 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps([_as_json(run) for run in runs], indent=2))
         else:
             self._table(runs)
+        if options["write"]:
+            table = {str(run.participants): run.figures() for run in runs}
+            GAS_TABLE.write_text(json.dumps(table, indent=2) + "\n")
         worst = {name for run in runs for name in over_budget(run)}
         if worst:
             self.stderr.write(self.style.ERROR(f"over budget: {', '.join(sorted(worst))}"))
