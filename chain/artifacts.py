@@ -1,4 +1,4 @@
-"""What was compiled (contracts/build) and where it lives on each chain (deployments).
+"""Where our contracts live on each chain (deployments); what they are is in `chain.builds`.
 
 A deployment on the development chain is written under BCFL_HOME, others under
 contracts/deployments, which is committed.
@@ -7,7 +7,6 @@ contracts/deployments, which is committed.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -15,48 +14,31 @@ from typing import Any
 
 from django.conf import settings
 
+from chain.builds import BUILD, COORDINATOR, NAMES, TOKEN, Artifact, load, revert_decoder
 from chain.errors import NotDeployed
-from chain.events import Abi, EventDecoder
-from chain.reverts import RevertDecoder
+from chain.events import EventDecoder
 
 ROOT = Path(__file__).resolve().parent.parent
-BUILD = ROOT / "contracts" / "build"
 DEPLOYMENTS = ROOT / "contracts" / "deployments"
-TOKEN = "FLToken"  # noqa: S105 (a name, not a secret)
-COORDINATOR = "FLCoordinator"
-NAMES = (TOKEN, COORDINATOR)  # in the order they are deployed
 DEV_CHAIN_ID = 31337
 
-
-@dataclass(frozen=True)
-class Artifact:
-    """A compiled contract. Code as 0x-hex; `source_hash` as the compiler's build recorded it."""
-
-    name: str
-    abi: Abi
-    bytecode: str
-    deployed_bytecode: str
-    immutables: tuple[tuple[int, int], ...]  # (start, length) in bytes, zero in deployed_bytecode
-    source_hash: str
-    compiler: str
-    error_notices: Mapping[str, str]
-
-    @property
-    def constructor(self) -> Mapping[str, Any]:
-        for item in self.abi:
-            if item["type"] == "constructor":
-                return item
-        return {"type": "constructor", "inputs": []}
-
-    def matches(self, code: bytes) -> bool:
-        """Whether code found on a chain is this contract, whatever its immutables hold."""
-        expected = bytes.fromhex(self.deployed_bytecode.removeprefix("0x"))
-        if len(code) != len(expected):
-            return False
-        found, wanted = bytearray(code), bytearray(expected)
-        for start, length in self.immutables:
-            found[start : start + length] = wanted[start : start + length] = bytes(length)
-        return found == wanted
+__all__ = [
+    "BUILD",
+    "COORDINATOR",
+    "DEPLOYMENTS",
+    "DEV_CHAIN_ID",
+    "NAMES",
+    "TOKEN",
+    "Artifact",
+    "DeployedContract",
+    "Deployment",
+    "deployment",
+    "deployment_path",
+    "event_decoder",
+    "load",
+    "revert_decoder",
+    "save_deployment",
+]
 
 
 @dataclass(frozen=True)
@@ -91,38 +73,6 @@ class Deployment:
     def name_at(self, address: str) -> str:
         """The contract at this address, or the empty string."""
         return next((name for name, own in self.addresses.items() if own == address), "")
-
-
-@lru_cache(maxsize=16)
-def load(name: str) -> Artifact:
-    """The committed build of contract `name`. Raises NotDeployed when it was never compiled."""
-    path = BUILD / f"{name}.json"
-    try:
-        build = json.loads(path.read_text())
-    except FileNotFoundError as error:
-        raise NotDeployed(
-            f"{path.relative_to(ROOT)} does not exist. Run `manage.py compile_contracts`."
-        ) from error
-    references = build.get("immutableReferences") or {}
-    compiler = build.get("compiler", "")
-    return Artifact(
-        name=name,
-        abi=build["abi"],
-        bytecode=_prefixed(build["bytecode"]),
-        deployed_bytecode=_prefixed(build["deployedBytecode"]),
-        immutables=tuple(
-            (int(place["start"]), int(place["length"]))
-            for places in references.values()
-            for place in places
-        ),
-        source_hash=build.get("sourceHash", ""),
-        compiler=compiler if isinstance(compiler, str) else str(compiler.get("version", "")),
-        error_notices={
-            signature.split("(")[0]: entries[0]["notice"]
-            for signature, entries in build.get("userdoc", {}).get("errors", {}).items()
-            if entries and entries[0].get("notice")
-        },
-    )
 
 
 def deployment_path(chain_id: int) -> Path:
@@ -160,14 +110,6 @@ def event_decoder(deployed: Deployment) -> EventDecoder:
     )
 
 
-@lru_cache(maxsize=1)
-def revert_decoder() -> RevertDecoder:
-    """Decodes the custom errors of every compiled contract there is."""
-    artifacts = [load(name) for name in NAMES if (BUILD / f"{name}.json").exists()]
-    notices = {name: text for item in artifacts for name, text in item.error_notices.items()}
-    return RevertDecoder([item.abi for item in artifacts], notices)
-
-
 @lru_cache(maxsize=64)
 def _read_deployment(path: Path, changed: int) -> Deployment:
     """`changed` is the file's time, so that a new deployment is seen at once."""
@@ -179,7 +121,3 @@ def _read_deployment(path: Path, changed: int) -> Deployment:
             name: DeployedContract(**contract) for name, contract in record["contracts"].items()
         },
     )
-
-
-def _prefixed(code: str) -> str:
-    return code if code.startswith("0x") else "0x" + code

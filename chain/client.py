@@ -240,9 +240,25 @@ class ChainClient:
             blocks.append(parse_full_block(block, receipts))
         return blocks
 
-    def logs(self, first: int, last: int, addresses: Sequence[str]) -> list[RawLog]:
-        """Logs of these contracts in blocks first..last. Raises RangeTooLarge."""
-        query = {"fromBlock": hex(first), "toBlock": hex(last), "address": list(addresses)}
+    def logs(
+        self,
+        first: int,
+        last: int,
+        addresses: Sequence[str],
+        *,
+        topics: Sequence[str | None] | None = None,
+    ) -> list[RawLog]:
+        """Logs of these contracts in blocks first..last; `topics` by position, None = any.
+
+        Raises RangeTooLarge.
+        """
+        query: dict[str, Any] = {
+            "fromBlock": hex(first),
+            "toBlock": hex(last),
+            "address": list(addresses),
+        }
+        if topics:
+            query["topics"] = list(topics)
         answer = self.rpc("eth_getLogs", query)
         if not isinstance(answer, list):
             raise InconsistentAnswer(f"eth_getLogs: {self.url} gave no list.")

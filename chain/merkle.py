@@ -74,5 +74,24 @@ def reward_tree(task_id: int, cumulative: Mapping[str, int]) -> MerkleTree:
     )
 
 
+def reward_root(task_id: int, cumulative: Mapping[str, int]) -> str:
+    """The Merkle root over everyone who has earned anything, as 0x-hex; zero when nobody has."""
+    if not any(cumulative.values()):
+        return "0x" + "0" * 64
+    return "0x" + earners_tree(task_id, cumulative).root.hex()
+
+
+def reward_proof(task_id: int, cumulative: Mapping[str, int], address: str) -> list[str]:
+    """The proof for one member's leaf, as 0x-hex strings."""
+    earners = sorted(a for a, amount in cumulative.items() if amount > 0)
+    proof = earners_tree(task_id, cumulative).proof(earners.index(address))
+    return ["0x" + node.hex() for node in proof]
+
+
+def earners_tree(task_id: int, cumulative: Mapping[str, int]) -> MerkleTree:
+    """The tree over those who have earned anything; ValueError when nobody has."""
+    return reward_tree(task_id, {a: amount for a, amount in cumulative.items() if amount > 0})
+
+
 def _join(nodes: Sequence[bytes]) -> bytes:
     return nodes[0] if len(nodes) == 1 else keccak(b"".join(sorted(nodes)))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from chain.events import DecodedEvent
+from chain.typed import unpack_updates
 from sessions_app.fold import Fold
 from sessions_app.models import Participant, Round, Task
 from sessions_app.rewards import reward_root, round_rewards
@@ -120,7 +121,7 @@ def on_update_submitted(fold: Fold, event: DecodedEvent) -> None:
 def on_updates_relayed(fold: Fold, event: DecodedEvent) -> None:
     round_ = fold.round(event)
     members = {p.index: p for p in fold.participants_of(fold.task(event))}
-    for index, update_hash, samples in unpack_relayed(event.args["updates"]):
+    for index, update_hash, samples in unpack_updates(event.args["updates"]):
         fold.add_update(round_, members[index], event, update_hash=update_hash, samples=samples)
 
 
@@ -248,16 +249,3 @@ HANDLERS: dict[tuple[str, str], Handler] = {
     ("FLCoordinator", "RewardClaimed"): on_reward_claimed,
     ("FLToken", "Transfer"): on_transfer,
 }
-
-
-def unpack_relayed(packed: str) -> list[tuple[int, str, int]]:
-    """(member index, update hash, samples) of each update in an `UpdatesRelayed` event.
-
-    38 bytes each, big-endian: uint16, bytes32, uint32 (see IFLCoordinatorTypes).
-    """
-    data = bytes.fromhex(packed[2:])
-    entries = (data[i : i + 38] for i in range(0, len(data), 38))
-    return [
-        (int.from_bytes(e[:2], "big"), "0x" + e[2:34].hex(), int.from_bytes(e[34:], "big"))
-        for e in entries
-    ]

@@ -1,90 +1,20 @@
-"""Who earned what in a round, from what stands on chain alone.
+"""Who earned what in a round, and the Merkle tree over it.
 
-Scores come from the evaluators' `ScoresSubmitted` events, samples from `UpdateSubmitted`, the
-round's reward from the contract. So the evaluator that proposes a reward root, the projection
-that checks it, the payout page and a sceptic all compute the same numbers.
+Both halves know no Django, so that an agent computes them too: `training.payout` splits a round's
+reward, `chain.merkle` makes the tree.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from statistics import median_low
+from chain.merkle import earners_tree as tree
+from chain.merkle import reward_proof, reward_root
+from training.payout import RewardLine, combined_scores, round_rewards
 
-from chain.merkle import MerkleTree, reward_tree
-from training.scoring import rewards
-
-
-@dataclass(frozen=True)
-class RewardLine:
-    """`amount` and `cumulative` in wei of the reward token."""
-
-    address: str
-    score: int
-    amount: int
-    cumulative: int
-
-
-def round_rewards(
-    *,
-    mode: str,
-    reward: int,
-    addresses: Sequence[str],
-    score_sheets: Sequence[Sequence[int]],
-    samples: Mapping[str, int],
-    earned_before: Mapping[str, int],
-) -> list[RewardLine]:
-    """The reward of every member after a round, in the order of `addresses` (member index).
-
-    `score_sheets` holds one list per evaluator, in that same order; `samples` has the members
-    whose update counts. A score of 0 means no reward in every mode, unless all scores are 0:
-    then nobody did better than anybody else and those who submitted share equally, because the
-    contract credits the round's reward in any case.
-    """
-    scores = combined_scores(score_sheets, len(addresses))
-    counted = {
-        address: score
-        for address, score in zip(addresses, scores, strict=True)
-        if score > 0 and address in samples
-    }
-    if not counted:
-        counted = {address: 0 for address in addresses if address in samples}
-    amounts = rewards(scores=counted, mode=mode, samples=samples, round_reward=reward)
-    return [
-        RewardLine(
-            address=address,
-            score=score,
-            amount=amounts.get(address, 0),
-            cumulative=earned_before.get(address, 0) + amounts.get(address, 0),
-        )
-        for address, score in zip(addresses, scores, strict=True)
-    ]
-
-
-def combined_scores(score_sheets: Sequence[Sequence[int]], members: int) -> list[int]:
-    """One score per member index: the lower median over the evaluators.
-
-    A minority of evaluators that lies moves a median no further than to an honest score. Sheets
-    shorter than the member list count as 0 for those they leave out.
-    """
-    if not score_sheets:
-        return [0] * members
-    padded = [[*sheet[:members], *([0] * (members - len(sheet)))] for sheet in score_sheets]
-    return [median_low(column) for column in zip(*padded, strict=True)]
-
-
-def reward_root(task_id: int, cumulative: Mapping[str, int]) -> str:
-    """The Merkle root over everyone who has earned anything, as 0x-hex; zero when nobody has."""
-    if not any(cumulative.values()):
-        return "0x" + "0" * 64
-    return "0x" + tree(task_id, cumulative).root.hex()
-
-
-def reward_proof(task_id: int, cumulative: Mapping[str, int], address: str) -> list[str]:
-    """The proof for one member's leaf, as 0x-hex strings."""
-    earners = sorted(a for a, amount in cumulative.items() if amount > 0)
-    return ["0x" + node.hex() for node in tree(task_id, cumulative).proof(earners.index(address))]
-
-
-def tree(task_id: int, cumulative: Mapping[str, int]) -> MerkleTree:
-    return reward_tree(task_id, {a: amount for a, amount in cumulative.items() if amount > 0})
+__all__ = [
+    "RewardLine",
+    "combined_scores",
+    "reward_proof",
+    "reward_root",
+    "round_rewards",
+    "tree",
+]

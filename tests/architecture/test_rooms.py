@@ -12,7 +12,7 @@ import pytest
 from django.apps import apps
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOMS = ("bcfl_site", "sessions_app", "chain", "training")
+ROOMS = ("agent", "bcfl_site", "sessions_app", "chain", "training")
 # Without Django, Celery, web3 and TensorFlow, as soon as they exist.
 PURE = {
     "chain.events",
@@ -68,6 +68,19 @@ def test_web3_is_known_to_the_client_alone() -> None:
 def test_tensorflow_is_known_to_local_training_alone(package: str) -> None:
     allowed = {"training.local", "training.zoo", "training.export"}  # train, define, ship
     assert importers(package) <= allowed
+
+
+def test_the_agent_needs_neither_django_nor_celery() -> None:
+    """What it imports at its start, in a process of its own; TensorFlow comes when it trains."""
+    code = (
+        "import sys, pkgutil, importlib, agent\n"
+        "for found in pkgutil.iter_modules(agent.__path__, 'agent.'):\n"
+        "    importlib.import_module(found.name)\n"
+        "heavy = {'django', 'celery', 'kombu', 'redis', 'tensorflow', 'keras', 'sessions_app'}\n"
+        "print(sorted(heavy & {name.split('.')[0] for name in sys.modules}))\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (ran.returncode, ran.stdout.strip()) == (0, "[]"), ran.stderr
 
 
 def test_every_pure_module_is_under_contract() -> None:

@@ -1,0 +1,1 @@
+"""What a participant or an evaluator runs on their own machine: no Django, no database."""
