@@ -63,7 +63,7 @@ class UpdateMessage:
             r = int.from_bytes(raw[:32], "big")
             compact = int.from_bytes(raw[32:], "big")
             parity, s = compact >> 255, compact & (2**255 - 1)
-            found = Signer.recover_message(self._signable(), vrs=(27 + parity, r, s))  # type: ignore[arg-type]
+            found = Signer.recover_message(self._signable(), vrs=(27 + parity, r, s))
         except Exception:  # each signature library has errors of its own for what is none
             return ""
         return checksum(str(found))
