@@ -70,6 +70,7 @@ class Transaction(models.Model):
     effective_gas_price = models.PositiveBigIntegerField(help_text="wei per gas")
     error_name = models.CharField(max_length=80, blank=True, default="")
     error = models.TextField(blank=True, default="", help_text="why it reverted, in words")
+    error_args = models.JSONField(default=dict)  # of the custom error, by name
 
     class Meta:
         constraints: ClassVar = [
@@ -251,6 +252,7 @@ class OutgoingTransaction(models.Model):
     block_number = models.PositiveBigIntegerField(null=True)
     error_name = models.CharField(max_length=80, blank=True, default="")
     error = models.TextField(blank=True, default="")  # while queued: why it still waits
+    error_args = models.JSONField(default=dict)  # of the custom error, by name
     attempts = models.PositiveIntegerField(default=0)
     queued_at = models.DateTimeField(auto_now_add=True)
     attempted_at = models.DateTimeField(null=True)  # last try to estimate or sign

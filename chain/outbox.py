@@ -160,6 +160,7 @@ def transaction_retry(row_id: int) -> OutgoingTransaction:
         effective_gas_price=None,
         error_name="",
         error="",
+        error_args={},
         attempted_at=None,
     )
     row = OutgoingTransaction.objects.get(pk=row_id)

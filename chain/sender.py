@@ -22,6 +22,7 @@ from hexbytes import HexBytes
 
 from chain import settle
 from chain.accounts import signing_account
+from chain.calls import json_value
 from chain.client import ChainClient, call_object
 from chain.errors import (
     AlreadyKnown,
@@ -207,6 +208,7 @@ def _sign(
     row.attempts += 1
     row.attempted_at = row.sent_at = now
     row.error_name = row.error = ""
+    row.error_args = {}
     row.save()
 
 
@@ -268,6 +270,7 @@ def _fail(row: OutgoingTransaction, error: ContractReverted | CallFailed) -> Non
         status=OutgoingStatus.FAILED,
         error_name=error.name if isinstance(error, ContractReverted) else type(error).__name__,
         error=str(error),
+        error_args=json_value(error.arguments) if isinstance(error, ContractReverted) else {},
         attempts=F("attempts") + 1,
         attempted_at=timezone.now(),
     )
@@ -279,6 +282,7 @@ def note(row: OutgoingTransaction, error: ChainError) -> None:
     OutgoingTransaction.objects.filter(pk=row.pk, status__in=settle.OPEN).update(
         error_name=type(error).__name__,
         error=str(error),
+        error_args={},
         attempts=F("attempts") + 1,
         attempted_at=timezone.now(),
     )

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from django.utils import timezone
 
+from chain.calls import json_value
 from chain.errors import ContractReverted
 from chain.models import Network, OutgoingStatus, OutgoingTransaction
 from chain.wire import MinedTransaction, Receipt
@@ -31,6 +32,7 @@ def settle(row: OutgoingTransaction, receipt: Receipt, reverted: ContractReverte
             confirmed_at=timezone.now(),
             error_name=reverted.name if reverted else "",
             error=reverted.sentence if reverted else "",
+            error_args=json_value(reverted.arguments) if reverted else {},
         )
     )
 
@@ -52,6 +54,7 @@ def unsettle(network: Network, above: int) -> list[int]:
         effective_gas_price=None,
         confirmed_at=None,
         error_name="",
+        error_args={},
         error="The block that held it was dropped by a reorganisation; it is sent again.",
     )
     return changed

@@ -8,6 +8,7 @@ from typing import Any
 from django.db.models import QuerySet
 
 from chain.bulk import document, insert, reserve_ids, wei
+from chain.calls import json_value
 from chain.errors import ContractReverted
 from chain.events import Abi, DecodedEvent, EventDecoder, RawLog, selector
 from chain.fetch import Fetched
@@ -187,6 +188,7 @@ TRANSACTION_COLUMNS = (
     "effective_gas_price",
     "error_name",
     "error",
+    "error_args",
 )
 LOG_COLUMNS = (
     "id",
@@ -239,6 +241,7 @@ def _transaction_values(
         mined.receipt.effective_gas_price,
         reason.name if reason else "",
         reason.sentence if reason else "",
+        document(json_value(reason.arguments)) if reason else "{}",
     )
 
 

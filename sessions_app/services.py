@@ -19,6 +19,7 @@ from chain.accounts import account_derive
 from chain.errors import ChainError
 from chain.events import checksum
 from chain.models import Account, OutgoingTransaction
+from chain.outbox import transaction_retry
 from sessions_app import publish
 from sessions_app.calls import task_call
 from sessions_app.errors import (
@@ -331,6 +332,27 @@ def rewards_claim(*, task: Task, address: str, by: User) -> OutgoingTransaction:
     )
     publish.task_changed(task.pk, ("participants",))
     return sent
+
+
+@chain_errors_as_ours
+def outgoing_retry(*, row_id: int, by: User) -> OutgoingTransaction:
+    """Put a failed or cancelled transaction of the outbox back in the queue.
+
+    Raises OutgoingTransaction.DoesNotExist, NotAllowed, and ChainTrouble when it is in another
+    state by now.
+    """
+    row = OutgoingTransaction.objects.get(pk=row_id)
+    kind, _, number = row.reference.partition(":")
+    task = Task.objects.filter(pk=number).first() if kind == "task" else None
+    if task is not None:
+        _require_owner(task, by)
+    elif not by.is_admin:
+        raise NotAllowed("This transaction belongs to no task; only an admin may send it again.")
+    row = transaction_retry(row.pk)
+    if task is not None:
+        publish.task_changed(task.pk)
+        publish.task_wake(task.pk)
+    return row
 
 
 def stakes_return(*, task: Task) -> None:

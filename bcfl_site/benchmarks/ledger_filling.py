@@ -7,7 +7,7 @@ the events, so tasks, rounds, rewards, transfers and balances are those of the s
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
@@ -30,7 +30,7 @@ class Call:
     function: str
     args: tuple[Any, ...]
     events: tuple[tuple[str, str, dict[str, Any]], ...]
-    error: str = ""
+    refused: dict[str, Any] = field(default_factory=dict)  # arguments of NothingToClaim
 
 
 @dataclass(frozen=True)
@@ -173,8 +173,8 @@ def _task(
         claimed = event("RewardClaimed", participant=member, amount=amount, cumulativeAmount=amount)
         args = (task, member, amount, reward_proof(task, earned, member))
         yield Call(member, own, "claim", args, (moved(coordinator, member, amount), claimed))
-        reason = f"Nothing to claim (taskId {task}, participant {member}, claimed {amount})."
-        yield Call(member, own, "claim", args, (), error=reason)
+        refused = {"taskId": task, "participant": member, "claimed": amount}
+        yield Call(member, own, "claim", args, (), refused=refused)
         returned = event("StakeReturned", participant=member, amount=stake)
         yield Call(
             member,
@@ -211,8 +211,9 @@ def _write(network: Any, contracts: dict[str, str], calls: list[Call], first: in
                 block_number=at // CALLS_A_BLOCK, index=at % CALLS_A_BLOCK, hash=_hash("tx", at),
                 from_address=call.sender, to_address=contracts[call.contract], nonce=at,
                 input="0x" + encode_call(load(call.contract).abi, call.function, call.args).hex(),
-                contract=call.contract, function=call.function, succeeded=not call.error,
-                error_name="NothingToClaim" if call.error else "", error=call.error,
+                contract=call.contract, function=call.function, succeeded=not call.refused,
+                error_name="NothingToClaim" if call.refused else "", error_args=call.refused,
+                error="Nothing to claim." if call.refused else "",
                 gas_limit=120_000, gas_used=90_000, effective_gas_price=2 * GWEI,
             )
             for at, call in enumerate(calls, first)

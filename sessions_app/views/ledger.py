@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from asgiref.sync import sync_to_async
+from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.handlers.asgi import ASGIRequest
 from django.http import (
@@ -17,20 +18,24 @@ from django.http import (
     JsonResponse,
     StreamingHttpResponse,
 )
-from django.shortcuts import render
-from django.views.decorators.http import require_GET
+from django.shortcuts import redirect, render
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.http import require_GET, require_POST
 from eth_utils.address import is_address, to_checksum_address
 
 from chain.artifacts import NAMES as CONTRACTS
 from chain.errors import ChainError, NotDeployed
-from chain.models import Block, Transaction
+from chain.models import Block, OutgoingTransaction, Transaction
+from sessions_app import services
+from sessions_app.errors import BcflError
 from sessions_app.selectors import ledger as read
 from sessions_app.selectors.ledger import BadQuery, Filters
 from sessions_app.selectors.ledger import contract as contracts_read
 from sessions_app.selectors.ledger.export import FORMATS, export
 from sessions_app.selectors.ledger.filters import names_in_abi
 from sessions_app.selectors.ledger.keyset import NEW_AT_MOST
-from sessions_app.views.base import page
+from sessions_app.selectors.ledger.outgoing import LABELS as STATES
+from sessions_app.views.base import page, viewer
 
 _HASH = re.compile(r"0x[0-9a-f]{64}")
 # What each list is called, and by which fields it can be narrowed.
@@ -43,6 +48,7 @@ TITLES = {
     "events": ("Events", ("contract", "event", "task", "address", "from", "to")),
     "transfers": ("Transfers of FLT", ("address", "from", "to")),
     "holders": ("Holders of FLT", ()),
+    "outbox": ("Outbox", ("state", "contract", "function", "task", "address")),
 }
 
 
@@ -92,6 +98,8 @@ def listing(request: HttpRequest, kind: str) -> HttpResponseBase:
         "contracts": contracts_read.LABELS,
         "functions": names_in_abi("function"),
         "events": names_in_abi("event"),
+        "states": STATES,
+        "may_retry": viewer(request).is_operator,
     }
     nav = "token" if kind in ("transfers", "holders") else "ledger"
     if request.GET.get("part"):
@@ -100,6 +108,22 @@ def listing(request: HttpRequest, kind: str) -> HttpResponseBase:
         context["token"] = read.token_page()
     status = 400 if wrong else 200
     return page(request, "pages/ledger_list.html", context, nav=nav, status=status)
+
+
+@login_required
+@require_POST
+def outgoing_retry(request: HttpRequest, pk: int) -> HttpResponse:
+    """Puts a failed transaction back in the queue, then shows the list it was pressed in."""
+    try:
+        row = services.outgoing_retry(row_id=pk, by=viewer(request))
+        messages.success(request, f"{row.function or 'transfer'} is in the queue again.")
+    except OutgoingTransaction.DoesNotExist as error:
+        raise Http404(f"The outbox has no row {pk}.") from error
+    except BcflError as error:
+        messages.error(request, str(error))
+    wanted = request.POST.get("next", "")
+    safe = url_has_allowed_host_and_scheme(wanted, allowed_hosts={request.get_host()})
+    return redirect(wanted if safe else "outbox")
 
 
 @login_required

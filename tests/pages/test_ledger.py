@@ -26,7 +26,7 @@ from sessions_app.selectors.ledger.filters import Filters, transactions
 from sessions_app.selectors.ledger.keyset import TRANSACTIONS, every, page_of
 from tests import factories
 
-LISTS = ("blocks", "transactions", "events", "token", "holders")
+LISTS = ("blocks", "transactions", "events", "token", "holders", "outbox")
 
 
 def text_of(client: Client, path: str, status: int = 200) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,8 +10,8 @@ import pytest
 from django.test import Client
 
 from chain.artifacts import NAMES, load
-from chain.calls import decode_call, encode_arguments
-from chain.events import Abi, EventDecoder, RawLog, abi_type, event_topic, selector
+from chain.calls import decode_call, encode_arguments, json_value
+from chain.events import Abi, EventDecoder, RawLog, event_topic, selector
 from chain.models import Log, Transaction
 from chain.reverts import RevertDecoder
 from sessions_app.models import User
@@ -19,7 +20,7 @@ from sessions_app.selectors.ledger.values import (
     Known,
     Shown,
     TaskLink,
-    error_arguments,
+    error_inputs,
     moment,
     shown_arguments,
 )
@@ -155,16 +156,13 @@ def test_every_event(contract: str, item: Mapping[str, Any]) -> None:
 
 @pytest.mark.parametrize(("contract", "item"), items("error"))
 def test_every_error(contract: str, item: Mapping[str, Any]) -> None:
-    """From revert data through the sentence that is stored to the table on the page."""
+    """From revert data through the arguments that are stored to the table on the page."""
     values = [sample(entry) for entry in item["inputs"]]
     data = selector(item) + encode_arguments(item["inputs"], values, item["name"])
     reverted = RevertDecoder([load(contract).abi]).decode("0x" + data.hex())
     assert reverted.name == item["name"]
-    found, args = error_arguments(item["name"], reverted.sentence)
-    assert [abi_type(entry) for entry in found["inputs"]] == [
-        abi_type(entry) for entry in item["inputs"]
-    ]
-    check(shown_arguments(found["inputs"], args, KNOWN), item["inputs"])
+    args = json.loads(json.dumps(json_value(reverted.arguments)))
+    check(shown_arguments(error_inputs(item["name"]), args, KNOWN), item["inputs"])
 
 
 def test_amounts_wider_than_uint96_have_their_unit() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from chain.models import Block, Log, Transaction
+from chain.models import Block, Log, OutgoingTransaction, Transaction
 from sessions_app.formats import exact_amount
 from sessions_app.models import TokenBalance, TokenTransfer
 from sessions_app.selectors.ledger.filters import Filters
@@ -98,6 +98,7 @@ def _transaction(row: Transaction) -> Record:
         "succeeded": row.succeeded,
         "error": row.error_name,
         "error_text": row.error,
+        "error_arguments": row.error_args,
         "nonce": row.nonce,
         "value_eth": exact_amount(row.value),
         "gas_used": row.gas_used,
@@ -141,12 +142,35 @@ def _holder(row: TokenBalance) -> Record:
     }
 
 
+def _outgoing(row: OutgoingTransaction) -> Record:
+    return {
+        "number": row.pk,
+        "queued_at": row.queued_at.isoformat(timespec="seconds"),
+        "from": row.account.address,
+        "contract": row.contract,
+        "function": row.function,
+        "arguments": row.args,
+        "reference": row.reference,
+        "status": row.status,
+        "error": row.error_name,
+        "error_text": row.error,
+        "error_arguments": row.error_args,
+        "attempts": row.attempts,
+        "nonce": row.nonce,
+        "transaction": row.tx_hash,
+        "block": row.block_number,
+        "gas_used": row.gas_used,
+        "fee_eth": "" if row.fee is None else exact_amount(row.fee),
+    }
+
+
 _RECORDS: Mapping[str, Callable[[Any], Record]] = {
     "blocks": _block,
     "transactions": _transaction,
     "events": _event,
     "transfers": _transfer,
     "holders": _holder,
+    "outbox": _outgoing,
 }
 COLUMNS: Mapping[str, Sequence[str]] = {
     "blocks": (
@@ -155,7 +179,16 @@ COLUMNS: Mapping[str, Sequence[str]] = {
     ),
     "transactions": (
         *("block", "index", "hash", "time", "from", "to", "created", "contract", "function"),
-        *("succeeded", "error", "error_text", "nonce", "value_eth", "gas_used", "gas_limit"),
+        *(
+            "succeeded",
+            "error",
+            "error_text",
+            "error_arguments",
+            "nonce",
+            "value_eth",
+            "gas_used",
+            "gas_limit",
+        ),
         *("gas_price_wei", "fee_eth"),
     ),
     "events": (
@@ -164,4 +197,9 @@ COLUMNS: Mapping[str, Sequence[str]] = {
     ),
     "transfers": ("block", "log", "time", "transaction", "from", "to", "amount_flt"),
     "holders": ("address", "balance_flt", "last_block"),
+    "outbox": (
+        *("number", "queued_at", "from", "contract", "function", "arguments", "reference"),
+        *("status", "error", "error_text", "error_arguments", "attempts", "nonce", "transaction"),
+        *("block", "gas_used", "fee_eth"),
+    ),
 }

@@ -12,7 +12,14 @@ from django.db.models import Max, Min, QuerySet
 from eth_utils.address import is_address, to_checksum_address
 
 from chain.artifacts import NAMES as CONTRACTS
-from chain.models import Account, Block, Log, OutgoingTransaction, Transaction
+from chain.models import (
+    Account,
+    Block,
+    Log,
+    OutgoingStatus,
+    OutgoingTransaction,
+    Transaction,
+)
 from sessions_app.models import Task, TokenTransfer
 from sessions_app.selectors.ledger.keyset import BadQuery
 from sessions_app.selectors.ledger.values import abi_of
@@ -30,6 +37,7 @@ class Filters:
     contract: str = ""
     function: str = ""
     status: str = ""
+    state: str = ""  # of the outbox
     address: str = ""
     who: str = ""  # what was typed for the address
     task: int | None = None
@@ -45,6 +53,7 @@ class Filters:
             "contract": self.contract,
             "function": self.function,
             "status": self.status,
+            "state": self.state,
             "address": self.who,
             "task": self.task,
             "from": self.first,
@@ -79,6 +88,7 @@ def read_filters(values: Mapping[str, str], network_id: int) -> Filters:
         contract=_contract(values.get("contract", "")),
         function=_one_of(values.get("function", ""), "function"),
         status=_status(values.get("status", "")),
+        state=_state(values.get("state", "")),
         address=_address(values.get("address", "").strip()),
         who=values.get("address", "").strip(),
         task=task,
@@ -198,6 +208,13 @@ def _contract(name: str) -> str:
 def _status(name: str) -> str:
     if name and name not in STATUSES:
         raise BadQuery(f"A transaction has {' or '.join(STATUSES)}; it has no “{name[:40]}”.")
+    return name
+
+
+def _state(name: str) -> str:
+    if name and name not in OutgoingStatus.values:
+        known = ", ".join(OutgoingStatus.values)
+        raise BadQuery(f"The outbox knows {known}; it has no “{name[:40]}”.")
     return name
 
 

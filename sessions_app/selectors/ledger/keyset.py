@@ -56,6 +56,7 @@ TRANSACTIONS = Order("block_number", "index")
 LOGS = Order("block_number", "log_index")
 BLOCKS = Order("number", "id")
 HOLDERS = Order("balance", "id")
+OUTGOING = Order("network_id", "id")  # of one network, so by id
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from sessions_app.selectors.ledger.keyset import (
     BLOCKS,
     HOLDERS,
     LOGS,
+    OUTGOING,
     TRANSACTIONS,
     Order,
     Slice,
@@ -23,6 +24,7 @@ from sessions_app.selectors.ledger.keyset import (
     count_up_to,
     page_of,
 )
+from sessions_app.selectors.ledger.outgoing import outgoing, outgoing_rows
 from sessions_app.selectors.ledger.rows import (
     chain_id,
     event_rows,
@@ -181,6 +183,7 @@ LISTS: Mapping[str, Listing] = {
     "transactions": Listing(TRANSACTIONS, _transaction_sources, _transaction_list),
     "events": Listing(LOGS, narrowed.events, _event_list),
     "transfers": Listing(LOGS, narrowed.transfers, _transfer_list),
+    "outbox": Listing(OUTGOING, outgoing, outgoing_rows),
     "holders": Listing(HOLDERS, lambda network, _: [_holders(network)], _holder_list),
 }
 

@@ -30,7 +30,7 @@ from sessions_app.selectors.ledger.values import (
     Known,
     Shown,
     decoded_input,
-    error_arguments,
+    error_inputs,
     find_item,
     shown_arguments,
     task_links,
@@ -94,7 +94,7 @@ def transaction_page(tx_hash: str) -> TransactionPage:
     logs = list(row.logs.select_related("block", "transaction").order_by("log_index"))
     transfers = list(TokenTransfer.objects.filter(log__in=logs).order_by("log_index"))
     signature, inputs, args = _call(row)
-    error_item, error_args = error_arguments(row.error_name, row.error)
+    error_args = row.error_args
     sent = OutgoingTransaction.objects.filter(tx_hash=tx_hash).select_related("account").first()
     mentioned = {row.from_address, row.to_address, row.contract_address}
     mentioned |= addresses_in(args) | addresses_in(error_args)
@@ -116,7 +116,7 @@ def transaction_page(tx_hash: str) -> TransactionPage:
         title=title,
         signature=signature,
         call=shown_arguments(inputs, args, known),
-        error=shown_arguments(error_item["inputs"], error_args, known),
+        error=shown_arguments(error_inputs(row.error_name), error_args, known),
         logs=event_rows(logs, known, raw=True),
         transfers=transfer_rows(transfers, known.names),
         made=_made(row),

@@ -7,7 +7,6 @@ holds every argument of the committed ABIs against them.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -139,25 +138,14 @@ def shown_plain(args: Mapping[str, Any]) -> list[Shown]:
     return [Shown(name, "", str(value)) for name, value in args.items()]
 
 
-def error_arguments(error_name: str, sentence: str) -> tuple[Mapping[str, Any], dict[str, Any]]:
-    """(ABI entry, arguments) of a custom error, read back from the sentence that
-    ``chain.reverts`` stored: ``Words (name value, name value).``; empty when it has none."""
+def error_inputs(error_name: str) -> Sequence[Mapping[str, Any]]:
+    """The declared arguments of a custom error of ours; empty when no ABI here has it."""
     for contract in CONTRACTS:
         item = find_item(contract, "error", error_name)
-        if item is None or not item["inputs"]:
-            continue
-        names = [entry["name"] for entry in item["inputs"]]
-        pattern = r"\(" + ", ".join(rf"{re.escape(name)} (.*)" for name in names) + r"\)\.?$"
-        found = re.search(pattern, sentence, re.S)
-        if found is None:
-            continue
-        values = {
-            entry["name"]: int(text) if entry["type"].startswith("uint") else text
-            for entry, text in zip(item["inputs"], found.groups(), strict=True)
-            if not entry["type"].startswith("uint") or text.isdigit()
-        }
-        return item, values
-    return {"inputs": []}, {}
+        if item is not None:
+            inputs: Sequence[Mapping[str, Any]] = item["inputs"]
+            return inputs
+    return ()
 
 
 def moment(seconds: int) -> str:
