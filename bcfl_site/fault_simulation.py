@@ -11,7 +11,8 @@ from __future__ import annotations
 import random
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +20,8 @@ from django.db import connections, models
 
 from bcfl_site.embedded.anvil import Anvil
 from bcfl_site.fault_moves import Moves
+from bcfl_site.fault_projection import Silent
+from bcfl_site.fault_victim import Death, Victims
 from bcfl_site.lying_proxy import PATIENCE, LyingProxy
 from bcfl_site.reconciliation import reconcile
 from chain import lines
@@ -39,7 +42,7 @@ from chain.outbox import account_send, outbox_rebroadcast, transaction_enqueue
 from chain.selectors import token_balance
 from chain.sync import Follower
 from sessions_app import models as told
-from sessions_app.projection import TaskProjection, rebuild
+from sessions_app.projection import rebuild
 
 SINK = "0x" + "5e" * 20
 DEEPEST = 20
@@ -62,15 +65,6 @@ STORED: tuple[type[models.Model], ...] = (
 )
 # Of this database alone: row numbers, public names, times of insertion, counts of messages.
 LOCAL = {"id", "uuid", "created_at", "live_seq"}
-
-
-class Killed(BaseException):
-    """The process ends here."""
-
-
-class Silent(TaskProjection):
-    def committed(self, *_: Any) -> None:
-        """Messages are not what is compared."""
 
 
 @dataclass
@@ -109,19 +103,29 @@ class Simulation:
             (self._reorganise, 2),
             (self._two_followers, 1),
         ]
-        with self.proxy:
-            self.faulty = ChainClient(
-                self.proxy.url, timeout=PATIENCE / 2, reverts=revert_decoder()
-            )
-            self.follower = self._new_follower()
+        with self.at_work():
             for _ in range(steps):
                 action = self.random.choices(*zip(*actions, strict=True))[0]
                 self.proxy.rate = LIES if self.random.random() < 0.6 else 0.0
                 self.outcome.seen[action.__name__.strip("_")] += 1
                 action()
                 self.outcome.steps += 1
+        return self.finish()
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """The node that lies and the processes to kill are there; no lies until a rate is set."""
+        with self.proxy, Victims() as self.victims:
+            self.faulty = ChainClient(
+                self.proxy.url, timeout=PATIENCE / 2, reverts=revert_decoder()
+            )
+            self.follower = self._new_follower()
+            yield
             self.proxy.rate = 0.0
             self.outcome.seen.update(self.proxy.seen)
+
+    def finish(self) -> Outcome:
+        """Let everything come to rest, then compare."""
         self._settle()
         self._compare()
         return self.outcome
@@ -138,28 +142,23 @@ class Simulation:
         self._guarded(self.follower.sync_once)
 
     def _kill(self) -> None:
-        """Work until the line drawn, or as far as it goes; a new process takes over."""
-        label = self.random.choice(lines.LABELS)
+        self.kill(self.random.choice(lines.LABELS))
 
-        def hook(reached: str) -> None:
-            if reached == label:
-                raise Killed(label)
-
-        lines.watch(hook)
-        try:
-            if label.startswith("send"):
-                self._ask()
-                self._guarded(self._send_queue)
-            else:
-                if "orphan" in label or "refold" in label or "put back" in label:
-                    self._guarded(self.follower.sync_to_head)
-                    self._reorganise()
-                self._play()
-                self._guarded(self.follower.sync_once)
-        except Killed:
-            self.outcome.seen[label] += 1
-        finally:
-            lines.watch(None)
+    def kill(self, label: str) -> None:
+        """A process works until the line and dies of SIGKILL there, or goes as far as it can;
+        another takes over."""
+        if label.startswith("send"):
+            self._ask()
+        else:
+            if "orphan" in label or "refold" in label or "put back" in label:
+                self._guarded(self.follower.sync_to_head)
+                self._reorganise()
+            self._play()
+        work = "send" if label.startswith("send") else "follow"
+        client = self.faulty
+        death = Death(work, label, client.url, client.timeout, self.network.pk, self.sender.pk)
+        if self.victims.kill(death):
+            self.outcome.seen[f"killed at {label}"] += 1
         self.follower = self._new_follower()
 
     def _ask(self) -> None:

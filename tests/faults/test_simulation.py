@@ -13,7 +13,8 @@ from django.core.management import CommandError, call_command
 
 from bcfl_site.embedded.anvil import Anvil
 from bcfl_site.embedded.redis import Redis
-from bcfl_site.fault_simulation import Silent, Simulation
+from bcfl_site.fault_projection import Silent
+from bcfl_site.fault_simulation import Simulation
 from chain import lines
 from sessions_app.models import Participant, Task, TokenBalance
 from tests.chain.conftest import Chain, on_chain
@@ -30,6 +31,18 @@ def test_faults_leave_the_tables_of_a_clean_replay(fresh_chain: Chain, seed: int
     assert outcome.differences == [], f"seed {seed}"
     assert outcome.steps == 20
     assert outcome.events > 20
+
+
+def test_a_process_dies_at_every_labelled_line_and_nothing_is_lost(fresh_chain: Chain) -> None:
+    """By SIGKILL, one line after the other, with a reorg before each."""
+    simulation = Simulation(fresh_chain.anvil, fresh_chain.network, fresh_chain.deployer, 4)
+    with simulation.at_work():
+        for label in lines.LABELS:
+            simulation.kill(label)
+    outcome = simulation.finish()
+    assert outcome.differences == []
+    killed = {label for label in lines.LABELS if outcome.seen[f"killed at {label}"]}
+    assert killed == set(lines.LABELS)
 
 
 def test_every_label_is_a_line_of_the_program(fresh_chain: Chain) -> None:
