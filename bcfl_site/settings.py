@@ -167,6 +167,10 @@ CHANNEL_LAYERS = {
     }
 }
 
+# API: requests a minute.
+API_RATE = env.integer("API_RATE", 600)  # of one token or person
+API_RATE_ANONYMOUS = env.integer("API_RATE_ANONYMOUS", 60)  # of one address
+
 # Ethereum.
 CHAIN_NETWORK = env.text("CHAIN_NETWORK", "dev")
 BCFL_CHAIN_PORT = env.integer("BCFL_CHAIN_PORT", 8545)

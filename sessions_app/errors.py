@@ -41,3 +41,11 @@ class SignInRefused(BcflError):
 
 class WalletTaken(BcflError):
     """The address belongs to another user."""
+
+
+class InvalidToken(BcflError):
+    """What a new API token asks for does not fit; ``field`` names which."""
+
+    def __init__(self, message: str, *, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field

@@ -1,12 +1,13 @@
 """Tables of this room, in four groups.
 
-* ``people``: who signs in.
+* ``people``: who signs in; ``access``: with which tokens.
 * ``work``: what we intend and do off chain (a task's form, its hosted seats, training runs).
 * ``drafts``: what stands before a task: wizards in progress, templates.
 * ``ledger``: what the chain says. Only the projection writes these rows, and it can rebuild them
   from the stored logs at any time.
 """
 
+from sessions_app.models.access import ApiToken, IdempotencyKey
 from sessions_app.models.drafts import NetworkPrice, TaskDraft, TaskTemplate
 from sessions_app.models.ledger import (
     Claim,
@@ -23,7 +24,9 @@ from sessions_app.models.people import SignInNonce, User, Wallet
 from sessions_app.models.work import RoundRun, Seat, Task, TrainingRun
 
 __all__ = [
+    "ApiToken",
     "Claim",
+    "IdempotencyKey",
     "NetworkPrice",
     "Participant",
     "Reward",
