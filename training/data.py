@@ -18,6 +18,16 @@ from training.errors import DataError
 from training.specs import DATASETS, DatasetSpec, OwnData, TaskConfig
 
 Indices = npt.NDArray[np.int64]
+Labels = npt.NDArray[np.int32]
+
+# Data sets of pictures in files, with the names of their classes.
+IMAGES: dict[str, tuple[str, ...]] = {
+    "mnist": tuple("0123456789"),
+    "fashion_mnist": (
+        *("T-shirt", "Trouser", "Pullover", "Dress", "Coat"),
+        *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+    ),
+}
 
 # First word of every seed, so that no two uses of one task seed draw the same numbers.
 PURPOSE_SPLIT = 1
@@ -82,6 +92,25 @@ def _load(name: str, source: OwnData | None) -> Dataset:
     return Dataset(name, x, y, class_names, standardise)
 
 
+def labels(spec: DatasetSpec) -> Labels:
+    """Class of every sample, int32 (n,), read-only. Of pictures in files the labels alone are
+    read: who has what can be drawn where nobody trains."""
+    return _labels(spec.name, spec.source)
+
+
+@lru_cache(maxsize=8)
+def _labels(name: str, source: OwnData | None) -> Labels:
+    if name not in IMAGES:
+        return _load(name, source).y
+    y: Labels = files.image_labels(name).astype(np.int32)
+    y.flags.writeable = False
+    return y
+
+
+def class_names(spec: DatasetSpec) -> tuple[str, ...]:
+    return IMAGES.get(spec.name) or load(spec).class_names
+
+
 def _digits() -> tuple[Any, Any, tuple[str, ...], bool]:
     from sklearn.datasets import load_digits
 
@@ -99,12 +128,11 @@ def _breast_cancer() -> tuple[Any, Any, tuple[str, ...], bool]:
 
 
 def _mnist() -> tuple[Any, Any, tuple[str, ...], bool]:
-    return *_images("mnist"), tuple(str(digit) for digit in range(10)), False
+    return *_images("mnist"), IMAGES["mnist"], False
 
 
 def _fashion_mnist() -> tuple[Any, Any, tuple[str, ...], bool]:
-    names = "T-shirt,Trouser,Pullover,Dress,Coat,Sandal,Shirt,Sneaker,Bag,Ankle boot"
-    return *_images("fashion_mnist"), tuple(names.split(",")), False
+    return *_images("fashion_mnist"), IMAGES["fashion_mnist"], False
 
 
 def _images(name: str) -> tuple[Any, Any]:
@@ -141,14 +169,14 @@ _LOADERS: dict[str, Callable[[], tuple[Any, Any, tuple[str, ...], bool]]] = {
 @lru_cache(maxsize=32)
 def split(spec: DatasetSpec, seed: int) -> Split:
     """Holds out the published test part, or the same share of every class (at least one each)."""
-    y = load(spec).y
+    y = labels(spec)
     test = DATASETS[spec.name].test_samples
     if test:
         everyone = np.arange(len(y))
         return Split(everyone[:-test], everyone[-test:])
     rng = generator(seed, PURPOSE_SPLIT)
     held = []
-    for label in range(load(spec).classes):
+    for label in range(spec.classes):
         members = rng.permutation(np.flatnonzero(y == label))
         held.append(members[: max(1, round(spec.holdout * len(members)))])
     holdout = np.sort(np.concatenate(held))
@@ -165,8 +193,8 @@ def _partition(spec: DatasetSpec, participants: int, seed: int) -> tuple[Indices
             "Use fewer participants or hold out less."
         )
     rng = generator(seed, PURPOSE_PARTITION)
-    labels = load(spec).y[training]
-    shares = _PARTITIONS[spec.partition](spec, labels, participants, rng)
+    of_training = labels(spec)[training]
+    shares = _PARTITIONS[spec.partition](spec, of_training, participants, rng)
     _top_up(shares, min(FEWEST_SAMPLES, len(training) // participants))
     return tuple(np.sort(training[np.asarray(share, dtype=np.int64)]) for share in shares)
 
@@ -181,7 +209,6 @@ def partition(spec: DatasetSpec, participants: int, seed: int) -> list[Indices]:
 
 
 Shares = list[list[int]]
-Labels = npt.NDArray[np.int32]
 
 
 def _iid(spec: DatasetSpec, labels: Labels, n: int, rng: np.random.Generator) -> Shares:
@@ -253,14 +280,14 @@ def summary(spec: DatasetSpec, participants: int, seed: int) -> dict[str, Any]:
     {"classes": [name], "slots": [{"slot", "samples", "counts": [per class]}],
      "holdout": {"samples", "counts"}}
     """
-    dataset = load(spec)
+    y, names = labels(spec), class_names(spec)
 
     def counts(indices: Indices) -> dict[str, Any]:
-        per_class = np.bincount(dataset.y[indices], minlength=dataset.classes)
+        per_class = np.bincount(y[indices], minlength=len(names))
         return {"samples": len(indices), "counts": per_class.tolist()}
 
     return {
-        "classes": list(dataset.class_names),
+        "classes": list(names),
         "slots": [
             {"slot": slot, **counts(indices)}
             for slot, indices in enumerate(partition(spec, participants, seed))

@@ -15,6 +15,7 @@ import math
 import os
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,14 +82,35 @@ def images(name: str) -> tuple[Array, Array, Array, Array]:
         found = [np.ascontiguousarray(arrays[array]) for array in _KERAS_ARRAYS]
     else:
         found = [read_idx(path) for path in parts]
-    for label, array, expected in zip(_IDX_PARTS, found, _CHECKSUMS[name], strict=True):
+    _check_sums(name, _IDX_PARTS, found, _CHECKSUMS[name])
+    return found[0], found[1], found[2], found[3]
+
+
+def image_labels(name: str) -> Array:
+    """Labels (n,) of all images of `name`, training part first; the pixels are not read."""
+    parts = _image_parts(name)
+    if isinstance(parts, Path):
+        arrays = _npz_arrays(parts, only=_KERAS_ARRAYS[1::2])
+        missing = [array for array in _KERAS_ARRAYS[1::2] if array not in arrays]
+        if missing:
+            raise DataError(f"{parts} has no array {missing[0]!r}. Download it again.")
+        found = [np.ascontiguousarray(arrays[array]) for array in _KERAS_ARRAYS[1::2]]
+    else:
+        found = [read_idx(path) for path in parts[1::2]]
+    _check_sums(name, _IDX_PARTS[1::2], found, _CHECKSUMS[name][1::2])
+    return np.concatenate(found)
+
+
+def _check_sums(
+    name: str, labels: Sequence[str], arrays: Sequence[Array], sums: Sequence[str]
+) -> None:
+    for label, array, expected in zip(labels, arrays, sums, strict=True):
         actual = hashlib.sha256(array.tobytes()).hexdigest()
         if actual != expected:
             raise DataError(
                 f"{label} of {name} has SHA-256 {actual}, but the published one is {expected}. "
                 "Download it again: everyone must measure on the same samples."
             )
-    return found[0], found[1], found[2], found[3]
 
 
 def _image_parts(name: str) -> list[Path] | Path:
@@ -259,7 +281,7 @@ def _read_npz(path: Path) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32
     return as_float, _classes(path.name, y.astype(np.int64))
 
 
-def _npz_arrays(path: Path) -> dict[str, Array]:
+def _npz_arrays(path: Path, only: Sequence[str] | None = None) -> dict[str, Array]:
     if path.stat().st_size > MAX_FILE_BYTES:
         raise DataError(f"{path} has {path.stat().st_size} bytes, but at most {MAX_FILE_BYTES}.")
     try:
@@ -268,7 +290,7 @@ def _npz_arrays(path: Path) -> dict[str, Array]:
         if size > MAX_FILE_BYTES:
             raise DataError(f"{path.name} unpacks to {size} bytes, but at most {MAX_FILE_BYTES}.")
         with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+            return {name: file[name] for name in file.files if only is None or name in only}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path.name} is not an NPZ file of plain arrays: {error}.") from error
 

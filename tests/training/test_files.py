@@ -80,6 +80,8 @@ def test_images_from_idx_files_or_from_what_keras_downloaded(
     assert DATASETS["mnist"].unavailable() == ""
     for found, array in zip(files.images("mnist"), arrays, strict=True):
         assert np.array_equal(found, array)
+    labels = files.image_labels("mnist")  # without the pixels, for the picture of who has what
+    assert np.array_equal(labels, np.concatenate([arrays[1], arrays[3]]))
     (folder / "mnist" / files._IDX_PARTS[3]).unlink()
     with pytest.raises(DataError, match="the files of mnist are not here"):
         files.images("mnist")
