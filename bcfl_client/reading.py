@@ -20,7 +20,7 @@ T = TypeVar("T")
 def read(kind: type[T], data: Any) -> T:
     """`data` as a `kind`. Raises ClientError when a field is missing or is something else."""
     try:
-        return _read(kind, data)  # type: ignore[no-any-return]
+        return _read(kind, data)
     except (TypeError, ValueError, KeyError) as error:
         raise ClientError(
             f"The console's answer is no {kind.__name__}: {error}. Is it older than this client?"
