@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from django.core.exceptions import PermissionDenied
+
 
 class BcflError(Exception):
     """Base of all errors that a person can act on."""
 
 
-class NotAllowed(BcflError):
-    """The signed-in person may not do this."""
+class NotAllowed(BcflError, PermissionDenied):
+    """The signed-in person may not do this. Unhandled, it is the 403 page with this text."""
 
 
 class InvalidTask(BcflError):

@@ -20,7 +20,8 @@ from chain.errors import ChainError
 from chain.events import checksum
 from chain.models import Account, OutgoingTransaction
 from chain.outbox import transaction_retry
-from sessions_app import publish
+from sessions_app import audit, publish
+from sessions_app.access import require
 from sessions_app.calls import task_call
 from sessions_app.errors import (
     ChainTrouble,
@@ -106,7 +107,7 @@ def task_create(
     and agents join the others by themselves. `min_participants` (None: all) may start.
     Raises NotAllowed and InvalidTask.
     """
-    _require_operator(owner)
+    require(owner, "task.create")
     title = title.strip()
     _check_terms(title=title, config=config, pool=pool, stake=stake)
     hosted, fewest = _places(config, hosted_places, min_participants)
@@ -135,6 +136,7 @@ def task_create(
         task.save()
         task.evaluator_accounts.set(chosen)
         _set_quote(task)
+        audit.record(owner, "task.create", task, {"title": title})
     return task
 
 
@@ -153,7 +155,7 @@ def task_change(
 
     `hosted_places` and `min_participants` None: as before, and all when it was all before.
     """
-    _require_owner(task, by)
+    require(by, "task.change", task)
     if task.stage not in (Task.Stage.DRAFT, Task.Stage.FAILED):
         raise WrongStage(
             f"Task {task.pk} is {task.get_stage_display().lower()}; only a draft can be changed. "
@@ -178,11 +180,13 @@ def task_change(
     with transaction.atomic():
         task.save()
         _set_quote(task)
+        audit.record(by, "task.change", task, {"title": task.title})
     return task
 
 
 def task_clone(*, task: Task, by: User) -> Task:
     """A new draft with the same settings."""
+    require(by, "task.clone")
     if task.config is None:
         raise WrongStage(
             f"Task {task.pk} was created by another client and its configuration is not stored "
@@ -213,7 +217,7 @@ def task_launch(*, task: Task, by: User) -> Task:
     """
     with transaction.atomic():
         task = Task.objects.select_for_update().get(pk=task.pk)
-        _require_owner(task, by)
+        require(by, "task.launch", task)
         if task.stage not in (Task.Stage.DRAFT, Task.Stage.FAILED):
             raise WrongStage(f"Task {task.pk} has been started already.")
         if task.operator_account is None:
@@ -239,6 +243,7 @@ def task_launch(*, task: Task, by: User) -> Task:
         task.prepare_requested_at = None
         task.save(update_fields=("stage", "failure", "launched_at", "prepare_requested_at"))
         _set_quote(task)  # the one that the real cost is held against: at the fee of today
+        audit.record(by, "task.launch", task, {"title": task.title, "pool_wei": str(task.pool)})
         publish.task_changed(task.pk)
         publish.task_wake(task.pk)
     return task
@@ -253,7 +258,7 @@ def task_start(*, task: Task, by: User) -> OutgoingTransaction:
     """
     with transaction.atomic():
         task = Task.objects.select_for_update().get(pk=task.pk)
-        _require_owner(task, by)
+        require(by, "task.start", task)
         if task.phase != Task.Phase.OPEN:
             raise WrongStage(
                 f"Task {task.pk} is {task.get_phase_display().lower()}; only an open task starts."
@@ -267,6 +272,7 @@ def task_start(*, task: Task, by: User) -> OutgoingTransaction:
         sent = task_call(
             task, _operator_account(task), "start", [task.onchain_id], key="start", at_once=True
         )
+        audit.record(by, "task.start", task, {"joined": joined})
         publish.task_changed(task.pk, ("now",))
         return sent
 
@@ -279,8 +285,9 @@ def task_cancel(*, task: Task, by: User) -> OutgoingTransaction | None:
     """
     with transaction.atomic():
         task = Task.objects.select_for_update().get(pk=task.pk)
-        _require_owner(task, by)
+        require(by, "task.cancel", task)
         if task.stage in (Task.Stage.DRAFT, Task.Stage.FAILED) and task.onchain_id is None:
+            audit.record(by, "task.cancel", task, {"title": task.title, "deleted": True})
             task.delete()
             return None
         if task.is_finished:
@@ -292,6 +299,7 @@ def task_cancel(*, task: Task, by: User) -> OutgoingTransaction | None:
         sent = task_call(
             task, _operator_account(task), "cancel", [task.onchain_id], key="cancel", at_once=True
         )
+        audit.record(by, "task.cancel", task, {"title": task.title})
         publish.task_changed(task.pk)
         return sent
 
@@ -304,10 +312,8 @@ def rewards_claim(*, task: Task, address: str, by: User) -> OutgoingTransaction:
     member = Participant.objects.select_related("task").filter(task=task, address=address).first()
     if member is None:
         raise NothingToClaim(f"{address} is not a participant of task {task.pk}.")
+    require(by, "reward.claim", member)
     account = Account.objects.filter(address=address).first()
-    own = by.account is not None and by.account.address == address
-    if not own:
-        _require_owner(task, by)
     if account is None:
         raise NotAllowed(
             f"The key of {address} is not held here. Its owner claims from their own wallet."
@@ -330,6 +336,7 @@ def rewards_claim(*, task: Task, address: str, by: User) -> OutgoingTransaction:
         key=f"claim:{address}:{member.earned}",
         at_once=True,
     )
+    audit.record(by, "reward.claim", task, {"address": address, "earned_wei": str(member.earned)})
     publish.task_changed(task.pk, ("participants",))
     return sent
 
@@ -344,11 +351,9 @@ def outgoing_retry(*, row_id: int, by: User) -> OutgoingTransaction:
     row = OutgoingTransaction.objects.get(pk=row_id)
     kind, _, number = row.reference.partition(":")
     task = Task.objects.filter(pk=number).first() if kind == "task" else None
-    if task is not None:
-        _require_owner(task, by)
-    elif not by.is_admin:
-        raise NotAllowed("This transaction belongs to no task; only an admin may send it again.")
+    require(by, "transaction.retry", row)
     row = transaction_retry(row.pk)
+    audit.record(by, "transaction.retry", row, {"function": row.function})
     if task is not None:
         publish.task_changed(task.pk)
         publish.task_wake(task.pk)
@@ -458,19 +463,6 @@ def _addresses(given: Iterable[str]) -> list[str]:
             )
         found.append(checksum(address))
     return found
-
-
-def _require_operator(user: User) -> None:
-    if not user.is_operator:
-        raise NotAllowed(
-            f"{user.short_name} is a {user.get_role_display().lower()}; creating tasks needs the "
-            "operator role. Ask an admin."
-        )
-
-
-def _require_owner(task: Task, user: User) -> None:
-    if task.owner_id != user.pk and not user.is_admin:
-        raise NotAllowed(f"Only the operator of task {task.pk} or an admin may do this.")
 
 
 def _operator_account(task: Task) -> Account:

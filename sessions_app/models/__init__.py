@@ -1,6 +1,7 @@
-"""Tables of this room, in four groups.
+"""Tables of this room, in groups.
 
-* ``people``: who signs in; ``access``: with which tokens.
+* ``people``: who signs in; ``access``: with which tokens; ``accounts``: who was asked in, and
+  who did what.
 * ``work``: what we intend and do off chain (a task's form, its hosted seats, training runs).
 * ``drafts``: what stands before a task: wizards in progress, templates.
 * ``ledger``: what the chain says. Only the projection writes these rows, and it can rebuild them
@@ -8,6 +9,7 @@
 """
 
 from sessions_app.models.access import ApiToken, IdempotencyKey
+from sessions_app.models.accounts import AuditEntry, Invitation
 from sessions_app.models.drafts import NetworkPrice, TaskDraft, TaskTemplate
 from sessions_app.models.ledger import (
     Claim,
@@ -25,8 +27,10 @@ from sessions_app.models.work import RoundRun, Seat, Task, TrainingRun
 
 __all__ = [
     "ApiToken",
+    "AuditEntry",
     "Claim",
     "IdempotencyKey",
+    "Invitation",
     "NetworkPrice",
     "Participant",
     "Reward",

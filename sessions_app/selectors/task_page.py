@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from sessions_app.access import addresses_of, can
 from sessions_app.models import Participant, Round, Seat, Task, TrainingRun, User
 from sessions_app.selectors.events import FeedItem, event_line
 from sessions_app.selectors.people import Party
@@ -212,17 +213,16 @@ def _head(data: TaskData, config: TaskConfig | None) -> Head:
 
 def _actions(data: TaskData, viewer: User, rows: Sequence[ParticipantRow]) -> Actions:
     task = data.task
-    owner = viewer.is_admin or (viewer.is_operator and task.owner_id == viewer.pk)
     draft = task.stage in (Task.Stage.DRAFT, Task.Stage.FAILED) and task.onchain_id is None
     cancelling = any(row.function == "cancel" for row in data.pending_calls)
     alive = task.phase in (Task.Phase.OPEN, Task.Phase.RUNNING)
     claims = [row for row in rows if row.can_claim]
     return Actions(
-        start=owner and draft,
-        edit=owner and draft,
-        cancel=owner and alive and not cancelling and not task.stopping,
-        delete=owner and draft,
-        clone=viewer.is_operator and task.config is not None,
+        start=draft and can(viewer, "task.launch", task),
+        edit=draft and can(viewer, "task.change", task),
+        cancel=alive and not cancelling and not task.stopping and can(viewer, "task.cancel", task),
+        delete=draft and can(viewer, "task.cancel", task),
+        clone=task.config is not None and can(viewer, "task.clone"),
         claim=[row.party.address for row in claims],
         claimable=sum(row.claimable for row in claims),
     )
@@ -260,8 +260,8 @@ def _participants(data: TaskData, viewer: User) -> list[ParticipantRow]:
     """Members in the order of joining, then hosted seats that have not joined yet."""
     seats = {seat.account.address: seat for seat in data.seats}
     members = {member.address: member for member in data.members}
-    own = viewer.account.address if viewer.account else ""
-    may_claim_all = viewer.is_admin or (viewer.is_operator and data.task.owner_id == viewer.pk)
+    own = addresses_of(viewer)
+    may_claim_all = can(viewer, "reward.claim_all", data.task)
     claiming = {row.account.address for row in data.pending_calls if row.function == "claim"}
     rows = []
     for address in [*members, *(a for a in seats if a not in members)]:
@@ -290,9 +290,9 @@ def _participants(data: TaskData, viewer: User) -> list[ParticipantRow]:
                 can_claim=earned > claimed
                 and hosted
                 and address not in claiming
-                and (may_claim_all or address == own),
+                and (may_claim_all or address in own),
                 claiming=address in claiming,
-                mine=address == own,
+                mine=address in own,
                 joined_tx=member.joined_tx if member else "",
             )
         )

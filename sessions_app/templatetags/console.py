@@ -1,4 +1,5 @@
-"""What templates use to write amounts, hashes and people. No tag here runs a query."""
+"""What templates use to write amounts, hashes and people. None runs a query,
+except ``can`` where a rule needs one."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from sessions_app import formats
+from sessions_app import access, formats
 
 register = template.Library()
 
@@ -20,6 +21,18 @@ register.filter("words", formats.words)
 register.filter("percent", formats.percent)
 register.filter("duration", formats.duration)
 register.filter("ether", formats.ether)
+
+
+@register.filter
+def may(user: Any, action: str) -> bool:
+    """Whether the role reaches the action: ``{% if user|may:"task.create" %}``."""
+    return access.may_ever(user, action)
+
+
+@register.simple_tag
+def can(user: Any, action: str, thing: Any = None) -> bool:
+    """``{% can user "task.launch" task as may_launch %}``, before ``{% if may_launch %}``."""
+    return access.can(user, action, thing)
 
 
 @register.filter

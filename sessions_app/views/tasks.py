@@ -8,7 +8,6 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadRequest, JsonResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -25,7 +24,7 @@ from sessions_app.selectors.series import csv_text, task_series
 from sessions_app.selectors.task_data import task_data, task_get
 from sessions_app.selectors.task_page import TaskPage, task_page
 from sessions_app.selectors.tasks import FILTERS, task_list
-from sessions_app.views.base import is_htmx, page, require_operator, viewer
+from sessions_app.views.base import acts, is_htmx, page, viewer
 
 
 def _task(pk: int) -> Task:
@@ -61,8 +60,9 @@ def task_index(request: HttpRequest) -> HttpResponse:
 
 
 @login_required
+@acts("task.create")
 def task_new(request: HttpRequest) -> HttpResponse:
-    user = require_operator(request)
+    user = viewer(request)
     form = TaskForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         data = form.cleaned_data
@@ -87,9 +87,10 @@ def task_new(request: HttpRequest) -> HttpResponse:
 
 
 @login_required
+@acts("task.change")
 def task_edit(request: HttpRequest, pk: int) -> HttpResponse:
     """Change a draft."""
-    user = require_operator(request)
+    user = viewer(request)
     task = _task(pk)
     if task.stage not in (Task.Stage.DRAFT, Task.Stage.FAILED):
         messages.error(request, "Only a draft can be changed. Clone this task to vary it.")
@@ -109,8 +110,6 @@ def task_edit(request: HttpRequest, pk: int) -> HttpResponse:
             return redirect("task", pk)
         except InvalidTask as error:
             form.add_error(error.field if error.field in form.fields else None, str(error))
-        except NotAllowed as error:
-            raise PermissionDenied(str(error)) from error
     return _form_page(request, form, task)
 
 
@@ -273,6 +272,7 @@ def _act(request: HttpRequest, pk: int, action: Callable[[Task], str]) -> HttpRe
 
 @login_required
 @require_POST
+@acts("task.launch")
 def task_start(request: HttpRequest, pk: int) -> HttpResponse:
     def start(task: Task) -> str:
         services.task_launch(task=task, by=viewer(request))
@@ -283,14 +283,12 @@ def task_start(request: HttpRequest, pk: int) -> HttpResponse:
 
 @login_required
 @require_POST
+@acts("task.cancel")
 def task_cancel(request: HttpRequest, pk: int) -> HttpResponse:
     """Ends a task on chain; a draft is deleted and the list is shown."""
     task = _task(pk)
     if task.onchain_id is None and task.stage in (Task.Stage.DRAFT, Task.Stage.FAILED):
-        try:
-            services.task_cancel(task=task, by=viewer(request))
-        except BcflError as error:
-            raise PermissionDenied(str(error)) from error
+        services.task_cancel(task=task, by=viewer(request))
         messages.success(request, f"The draft “{task.title}” was deleted.")
         return _go(request, reverse("tasks"))
 
@@ -303,11 +301,12 @@ def task_cancel(request: HttpRequest, pk: int) -> HttpResponse:
 
 @login_required
 @require_POST
+@acts("task.clone")
 def task_clone(request: HttpRequest, pk: int) -> HttpResponse:
     try:
         copy = services.task_clone(task=_task(pk), by=viewer(request))
-    except NotAllowed as error:
-        raise PermissionDenied(str(error)) from error
+    except NotAllowed:
+        raise
     except BcflError as error:
         messages.error(request, str(error))
         return _go(request, reverse("task", args=(pk,)))
@@ -317,6 +316,7 @@ def task_clone(request: HttpRequest, pk: int) -> HttpResponse:
 
 @login_required
 @require_POST
+@acts("reward.claim")
 def task_claim(request: HttpRequest, pk: int) -> HttpResponse:
     """Pays one participant (``address``) or everyone the signed-in person may claim for."""
 
