@@ -27,6 +27,7 @@ from chain.artifacts import NAMES as CONTRACTS
 from chain.errors import ChainError, NotDeployed
 from chain.models import Block, OutgoingTransaction, Transaction
 from sessions_app import services
+from sessions_app.access import may_ever
 from sessions_app.errors import BcflError
 from sessions_app.selectors import ledger as read
 from sessions_app.selectors.ledger import BadQuery, Filters
@@ -35,7 +36,7 @@ from sessions_app.selectors.ledger.export import FORMATS, export
 from sessions_app.selectors.ledger.filters import names_in_abi
 from sessions_app.selectors.ledger.keyset import NEW_AT_MOST
 from sessions_app.selectors.ledger.outgoing import LABELS as STATES
-from sessions_app.views.base import page, viewer
+from sessions_app.views.base import acts, page, viewer
 
 _HASH = re.compile(r"0x[0-9a-f]{64}")
 # What each list is called, and by which fields it can be narrowed.
@@ -99,7 +100,7 @@ def listing(request: HttpRequest, kind: str) -> HttpResponseBase:
         "functions": names_in_abi("function"),
         "events": names_in_abi("event"),
         "states": STATES,
-        "may_retry": viewer(request).is_operator,
+        "may_retry": may_ever(viewer(request), "transaction.retry"),
     }
     nav = "token" if kind in ("transfers", "holders") else "ledger"
     if request.GET.get("part"):
@@ -112,6 +113,7 @@ def listing(request: HttpRequest, kind: str) -> HttpResponseBase:
 
 @login_required
 @require_POST
+@acts("transaction.retry")
 def outgoing_retry(request: HttpRequest, pk: int) -> HttpResponse:
     """Puts a failed transaction back in the queue, then shows the list it was pressed in."""
     try:
