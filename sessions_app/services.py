@@ -33,6 +33,7 @@ from sessions_app.errors import (
 from sessions_app.models import Participant, Seat, Task, TokenBalance, User
 from sessions_app.rewards import reward_proof
 from sessions_app.selectors.quote import task_quote_now
+from training.blobs import BlobStore
 from training.specs import TaskConfig
 
 FLT = 10**18  # wei in one token
@@ -437,7 +438,20 @@ def _check_terms(*, title: str, config: TaskConfig, pool: int, stake: int) -> No
 def _places(config: TaskConfig, hosted: int | None, fewest: int | None) -> tuple[int, int]:
     """(hosted places, least number of participants), checked; None means all."""
     most = config.participants
-    hosted = most if hosted is None else hosted
+    private = config.dataset.is_private
+    hosted = (0 if private else most) if hosted is None else hosted
+    if private and hosted:
+        raise InvalidTask(
+            f"{hosted} places trained for here, but the data of this task is with its "
+            "participants. Set it to 0; they join with bcfl-agent.",
+            field="hosted_places",
+        )
+    if config.dataset.schema and not BlobStore.default().exists(config.dataset.schema.evaluation):
+        raise InvalidTask(
+            f"The held-out samples {config.dataset.schema.evaluation} are not stored here. Add "
+            "them with `manage.py run_task --evaluation FILE`.",
+            field="dataset",
+        )
     fewest = most if fewest is None else fewest
     if not 0 <= hosted <= most:
         raise InvalidTask(

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from training import files
+from training import files, private
+from training.blobs import BlobStore
 from training.errors import DataError
-from training.specs import DATASETS, DatasetSpec, OwnData, TaskConfig
+from training.specs import DATASETS, DataSchema, DatasetSpec, OwnData, TaskConfig
 
 Indices = npt.NDArray[np.int64]
 Labels = npt.NDArray[np.int32]
@@ -80,8 +81,18 @@ class Split:
 
 
 def load(spec: DatasetSpec) -> Dataset:
-    """The whole data set, from memory after the first time."""
+    """The whole data set, from memory after the first time. Of private data, what is held out."""
+    if spec.schema:
+        return _load_private(spec.schema)
     return _load(spec.name, spec.source)
+
+
+@lru_cache(maxsize=4)
+def _load_private(schema: DataSchema) -> Dataset:
+    held = private.evaluation_table(BlobStore.default().open(schema.evaluation), schema)
+    held.x.flags.writeable = False
+    held.y.flags.writeable = False
+    return Dataset("private", held.x, held.y, schema.classes, True)
 
 
 @lru_cache(maxsize=4)
@@ -170,6 +181,8 @@ _LOADERS: dict[str, Callable[[], tuple[Any, Any, tuple[str, ...], bool]]] = {
 def split(spec: DatasetSpec, seed: int) -> Split:
     """Holds out the published test part, or the same share of every class (at least one each)."""
     y = labels(spec)
+    if spec.is_private:
+        return Split(np.arange(0), np.arange(len(y)))
     test = DATASETS[spec.name].test_samples
     if test:
         everyone = np.arange(len(y))
@@ -186,6 +199,11 @@ def split(spec: DatasetSpec, seed: int) -> Split:
 
 @lru_cache(maxsize=32)
 def _partition(spec: DatasetSpec, participants: int, seed: int) -> tuple[Indices, ...]:
+    if spec.is_private:
+        raise DataError(
+            "The data of this task is with its participants: there are no shares to deal. Join "
+            "with bcfl-agent and a file of your own."
+        )
     training = split(spec, seed).training
     if participants > len(training):
         raise DataError(
@@ -269,6 +287,12 @@ def share(config: TaskConfig, slot: int) -> Samples:
     return _take(config.dataset, config.seed, parts[slot])
 
 
+def own_share(config: TaskConfig, table: private.Table) -> Samples:
+    """A participant's own rows, ready for the model."""
+    scale = scaling(config.dataset, config.seed)
+    return Samples(table.x if scale is None else scale.apply(table.x), table.y)
+
+
 def holdout(config: TaskConfig) -> Samples:
     """The held-out samples, ready for the model."""
     return _take(config.dataset, config.seed, split(config.dataset, config.seed).holdout)
@@ -290,7 +314,9 @@ def summary(spec: DatasetSpec, participants: int, seed: int) -> dict[str, Any]:
         "classes": list(names),
         "slots": [
             {"slot": slot, **counts(indices)}
-            for slot, indices in enumerate(partition(spec, participants, seed))
+            for slot, indices in enumerate(
+                () if spec.is_private else partition(spec, participants, seed)
+            )
         ],
         "holdout": counts(split(spec, seed).holdout),
     }
@@ -323,8 +349,11 @@ class Scaling:
 def scaling(spec: DatasetSpec, seed: int) -> Scaling | None:
     """What turns samples as they stand in the file into inputs of the model; None = nothing.
 
-    Column statistics of the training part only: nothing of the held-out part leaks.
+    Column statistics of the training part only: nothing of the held-out part leaks. For private
+    data the schema's constants.
     """
+    if spec.schema:
+        return Scaling(*private.scaling(spec.schema))
     dataset = load(spec)
     if not dataset.standardise:
         return None

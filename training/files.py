@@ -29,7 +29,7 @@ Array = npt.NDArray[Any]
 MAX_FILE_BYTES = 4 << 30
 MAX_SAMPLES = 2_000_000
 MAX_CLASSES = 1000
-_FLOAT32_MAX = float(np.finfo(np.float32).max)
+FLOAT32_MAX = float(np.finfo(np.float32).max)
 _IDX_PARTS = (
     "train-images-idx3-ubyte",
     "train-labels-idx1-ubyte",
@@ -75,7 +75,7 @@ def images(name: str) -> tuple[Array, Array, Array, Array]:
     """Training images (n, 28, 28) uint8 and labels (n,), then those of the test part."""
     parts = _image_parts(name)
     if isinstance(parts, Path):
-        arrays = _npz_arrays(parts)
+        arrays = npz_arrays(parts)
         missing = [array for array in _KERAS_ARRAYS if array not in arrays]
         if missing:
             raise DataError(f"{parts} has no array {missing[0]!r}. Download it again.")
@@ -90,7 +90,7 @@ def image_labels(name: str) -> Array:
     """Labels (n,) of all images of `name`, training part first; the pixels are not read."""
     parts = _image_parts(name)
     if isinstance(parts, Path):
-        arrays = _npz_arrays(parts, only=_KERAS_ARRAYS[1::2])
+        arrays = npz_arrays(parts, only=_KERAS_ARRAYS[1::2])
         missing = [array for array in _KERAS_ARRAYS[1::2] if array not in arrays]
         if missing:
             raise DataError(f"{parts} has no array {missing[0]!r}. Download it again.")
@@ -140,7 +140,7 @@ def _plain_or_gz(path: Path) -> Path | None:
 
 def read_idx(path: Path) -> Array:
     """The array in an IDX file of unsigned bytes (yann.lecun.com/exdb/mnist), plain or .gz."""
-    data = _read(path)
+    data = read_bytes(path)
     if path.suffix == ".gz":
         try:
             with gzip.open(io.BytesIO(data)) as packed:
@@ -189,7 +189,7 @@ def read_table(path: Path) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int3
 def _read_csv(path: Path) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
     """A header line, numbers, and the class (0, 1, 2, ...) in the column `label` or the last."""
     try:
-        text = _read(path).decode("utf-8-sig")
+        text = read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{path.name} is not UTF-8 at byte {error.start}. Save it as UTF-8.") from (
             error
@@ -236,7 +236,7 @@ def _number(cell: str, where: str, column: str, at: int, *, whole: bool) -> floa
         number = float(cell)
     except ValueError:
         raise error from None
-    if not abs(number) <= _FLOAT32_MAX:
+    if not abs(number) <= FLOAT32_MAX:
         raise error
     if whole and not (number.is_integer() and 0 <= number < MAX_CLASSES):
         raise error
@@ -253,7 +253,7 @@ def _is_number(text: str) -> bool:
 
 def _read_npz(path: Path) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
     """Arrays `x` (n, ...) of numbers and `y` (n,) of classes."""
-    arrays = _npz_arrays(path)
+    arrays = npz_arrays(path)
     for name in ("x", "y"):
         if name not in arrays:
             raise DataError(
@@ -281,7 +281,8 @@ def _read_npz(path: Path) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32
     return as_float, _classes(path.name, y.astype(np.int64))
 
 
-def _npz_arrays(path: Path, only: Sequence[str] | None = None) -> dict[str, Array]:
+def npz_arrays(path: Path, only: Sequence[str] | None = None) -> dict[str, Array]:
+    """The plain arrays of an NPZ file; nothing is unpickled. DataError."""
     if path.stat().st_size > MAX_FILE_BYTES:
         raise DataError(f"{path} has {path.stat().st_size} bytes, but at most {MAX_FILE_BYTES}.")
     try:
@@ -313,7 +314,8 @@ def _classes(name: str, labels: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
     return labels.astype(np.int32)
 
 
-def _read(path: Path) -> bytes:
+def read_bytes(path: Path) -> bytes:
+    """A file of at most MAX_FILE_BYTES; DataError."""
     try:
         size = path.stat().st_size
         if size > MAX_FILE_BYTES:
@@ -328,7 +330,7 @@ def describe(path: Path) -> dict[str, Any]:
     x, y = read_table(path)
     return {
         "file": path.name,
-        "sha256": hashlib.sha256(_read(path)).hexdigest(),
+        "sha256": hashlib.sha256(read_bytes(path)).hexdigest(),
         "samples": len(x),
         "classes": int(y.max()) + 1,
         "input_shape": list(x.shape[1:]),

@@ -91,15 +91,22 @@ def initial_weights(config: TaskConfig) -> dict[str, Float32]:
     }
 
 
-def train(job: TrainJob, blobs: BlobStore, progress: Progress | None = None) -> TrainResult:
+def train(
+    job: TrainJob,
+    blobs: BlobStore,
+    progress: Progress | None = None,
+    own: Samples | None = None,
+) -> TrainResult:
     """Trains one participant's share from the global model and stores the resulting weights.
+
+    `own`: samples of the participant's own, in the place of a share of the task's data set.
 
     Raises BlobMissing, BlobCorrupt, DataError (slot, or a blob of another model), and
     TrainingError when the training diverged to NaN or infinity.
     """
     started = time.perf_counter()
     config = TaskConfig.from_dict(job.config)
-    share = data.share(config, job.slot)
+    share = data.share(config, job.slot) if own is None else own
     weights, loss, accuracy = fit(
         config,
         blobs.open_weights(job.model_ref),

@@ -41,6 +41,7 @@ from training.choices import (
 )
 from training.errors import SpecError
 from training.jobs import AggregateJob, AggregateResult, TrainJob, TrainResult, UpdateRef
+from training.schema import DataSchema, Feature
 
 __all__ = [
     "ALGORITHMS",
@@ -57,8 +58,10 @@ __all__ = [
     "AggregateResult",
     "AlgorithmSpec",
     "Choice",
+    "DataSchema",
     "DatasetChoice",
     "DatasetSpec",
+    "Feature",
     "LocalSpec",
     "ModelChoice",
     "ModelSpec",
@@ -131,8 +134,9 @@ class OwnData:
 class DatasetSpec:
     """Which data, how much is held out, and how the rest is dealt to the participants.
 
-    `source` describes one's own file and belongs to the data set `own` alone. `holdout` is not
-    used where a published test part is held out.
+    `source` describes one's own file and belongs to the data set `own` alone, `schema` to
+    `private`, where everyone brings their own. `holdout` is not used where a published test part
+    or the operator's own samples are held out.
 
     `alpha` matters to the partitions dirichlet and quantity, `shards_per_participant` to shards.
     """
@@ -143,6 +147,7 @@ class DatasetSpec:
     shards_per_participant: int = 2
     holdout: float = 0.2
     source: OwnData | None = None
+    schema: DataSchema | None = None
 
     def __post_init__(self) -> None:
         _check_choice("dataset.name", self.name, DATASETS)
@@ -161,22 +166,45 @@ class DatasetSpec:
                 "the description of a file for the data set own, and absent for others",
                 "Use training.files.describe(path), or choose another data set.",
             )
+        if self.is_private != isinstance(self.schema, DataSchema):
+            raise SpecError(
+                "dataset.schema",
+                self.schema,
+                "the description of the columns for the data set private, and absent for others",
+                "See docs/three-hospitals.md, or choose another data set.",
+            )
+
+    @property
+    def is_private(self) -> bool:
+        """Everyone trains on a file of their own; only the held-out samples are known."""
+        return self.name == "private"
 
     @property
     def samples(self) -> int:
+        if self.schema:
+            return self.schema.evaluation_samples
         return self.source.samples if self.source else DATASETS[self.name].samples
 
     @property
     def classes(self) -> int:
+        if self.schema:
+            return len(self.schema.classes)
         return self.source.classes if self.source else DATASETS[self.name].classes
 
     @property
     def input_shape(self) -> tuple[int, ...]:
+        if self.schema:
+            return (self.schema.width,)
         return self.source.input_shape if self.source else DATASETS[self.name].input_shape
 
     @property
     def training_samples(self) -> int:
-        """About how many are left for the participants (the exact cut is made per class)."""
+        """About how many are left for the participants (the exact cut is made per class).
+
+        0 for private data: nobody knows how many the participants have.
+        """
+        if self.schema:
+            return 0
         test = DATASETS[self.name].test_samples
         return self.samples - (test or int(self.samples * self.holdout))
 
@@ -287,6 +315,9 @@ class TaskConfig:
             count_weights(
                 "model.params.layers", self.model.params["layers"], data.input_shape, data.classes
             )
+        if data.is_private:
+            self._check_rules()
+            return
         training_samples = data.training_samples
         if self.participants > training_samples:
             raise SpecError(
@@ -334,8 +365,9 @@ class TaskConfig:
         plain = asdict(self)
         if not self.scoring_params:
             del plain["scoring_params"]
-        if self.dataset.source is None:
-            del plain["dataset"]["source"]
+        for name in ("source", "schema"):
+            if plain["dataset"][name] is None:
+                del plain["dataset"][name]
         return plain
 
     @classmethod
@@ -345,6 +377,8 @@ class TaskConfig:
         dataset = values.get("dataset")
         if isinstance(dataset, Mapping) and isinstance(dataset.get("source"), Mapping):
             values["dataset"] = {**dataset, "source": _own_data(dataset["source"])}
+        elif isinstance(dataset, Mapping) and isinstance(dataset.get("schema"), Mapping):
+            values["dataset"] = {**dataset, "schema": DataSchema.from_dict(dataset["schema"])}
         for name, kind in (
             ("dataset", DatasetSpec),
             ("model", ModelSpec),

@@ -44,7 +44,8 @@ def initialise_model(config: Mapping[str, Any]) -> dict[str, Any]:
     """Stores the initial global model of a configuration.
 
     {"config_hash", "model_hash", "parameters" (count), "bytes", "samples" (the size of each
-    slot's share), "accuracy", "loss"}: the last two on the held-out samples, before any training.
+    slot's share; none for private data), "accuracy", "loss"}: the last two on the held-out
+    samples, before any training.
     """
     from training import data, local
     from training.weights import encode
@@ -58,7 +59,9 @@ def initialise_model(config: Mapping[str, Any]) -> dict[str, Any]:
         "model_hash": BlobStore.default().put(encoded),
         "parameters": sum(tensor.size for tensor in weights.values()),
         "bytes": len(encoded),
-        "samples": [len(data.share(spec, slot)) for slot in range(spec.participants)],
+        "samples": []
+        if spec.dataset.is_private
+        else [len(data.share(spec, slot)) for slot in range(spec.participants)],
         "accuracy": metrics.accuracy,
         "loss": metrics.loss,
     }

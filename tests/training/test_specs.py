@@ -163,7 +163,7 @@ def test_every_choice_has_a_label_an_explanation_and_valid_defaults(table: dict[
 
 def test_every_offered_choice_is_implemented() -> None:
     assert aggregation.ALGORITHMS.keys() == ALGORITHMS.keys()
-    assert {*data._LOADERS, "own"} == DATASETS.keys()
+    assert {*data._LOADERS, "own", "private"} == DATASETS.keys()
     assert data._PARTITIONS.keys() == PARTITIONS.keys()
 
 

@@ -6,6 +6,8 @@ import json
 import sys
 import time
 from argparse import ArgumentParser
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -14,7 +16,11 @@ from sessions_app import demo, services
 from sessions_app.errors import BcflError, NothingToClaim
 from sessions_app.models import Task, User
 from sessions_app.report import task_report
+from training import private
+from training.blobs import BlobStore
+from training.canonical import keccak_hex
 from training.errors import TrainingError
+from training.schema import DataSchema
 from training.specs import (
     ALGORITHMS,
     DATASETS,
@@ -40,6 +46,15 @@ class Command(BaseCommand):
         default = TaskConfig()
         parser.add_argument("--title", default="", help="default: made from the settings")
         parser.add_argument("--dataset", choices=DATASETS, default=default.dataset.name)
+        parser.add_argument(
+            "--schema",
+            metavar="FILE",
+            help="JSON of the columns for --dataset private; without it, drawn from --evaluation",
+        )
+        parser.add_argument(
+            "--evaluation", metavar="FILE", help="held-out samples for --dataset private"
+        )
+        parser.add_argument("--label", default="", help="the label's column in --evaluation")
         parser.add_argument("--partition", choices=PARTITIONS, default=default.dataset.partition)
         parser.add_argument("--alpha", type=float, default=default.dataset.alpha)
         parser.add_argument("--model", choices=MODELS, default=default.model.name)
@@ -102,6 +117,7 @@ class Command(BaseCommand):
                     "name": options["dataset"],
                     "partition": options["partition"],
                     "alpha": options["alpha"],
+                    **_private(options),
                 },
                 "model": {"name": options["model"]},
                 "algorithm": {"name": options["algorithm"]},
@@ -185,6 +201,30 @@ class Command(BaseCommand):
                 f"{task.current_round} of {task.rounds}. Its page says what it waits for; "
                 "--seconds allows more time."
             )
+
+
+def _private(options: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a task on everyone's own data; its held-out samples go into the store."""
+    if options["dataset"] != "private":
+        return {}
+    if not options["evaluation"]:
+        raise CommandError("--dataset private needs --evaluation FILE and --label COLUMN.")
+    path = Path(options["evaluation"])
+    if options["schema"]:
+        try:
+            plain = json.loads(Path(options["schema"]).read_text())
+        except (OSError, ValueError) as error:
+            raise CommandError(f"{options['schema']} is no JSON file: {error}") from error
+        # The hash and the number come from the samples themselves.
+        draft = {"evaluation": "0x" + "0" * 64, "evaluation_samples": 2, **plain}
+        schema = DataSchema.from_dict(draft)
+        table = private.read(path, schema, options["label"])
+        blob = private.evaluation_blob(table)
+        schema = replace(schema, evaluation=keccak_hex(blob), evaluation_samples=len(table.y))
+    else:
+        schema, blob = private.describe(path, options["label"])
+    BlobStore.default().put(blob)
+    return {"schema": asdict(schema)}
 
 
 class _Bar:
