@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from chain.merkle import earners_tree as tree
 from chain.merkle import reward_proof, reward_root
-from training.payout import RewardLine, combined_scores, round_rewards
+from training.payout import RewardLine, combined_scores, round_rewards, round_shares
 
 __all__ = [
     "RewardLine",
@@ -16,5 +16,6 @@ __all__ = [
     "reward_proof",
     "reward_root",
     "round_rewards",
+    "round_shares",
     "tree",
 ]

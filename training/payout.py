@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median_low
 
-from training.scoring import rewards
+from training.scoring import Share, reward_shares
 
 
 @dataclass(frozen=True)
@@ -41,14 +41,10 @@ def round_rewards(
     contract credits the round's reward in any case.
     """
     scores = combined_scores(score_sheets, len(addresses))
-    counted = {
-        address: score
-        for address, score in zip(addresses, scores, strict=True)
-        if score > 0 and address in samples
-    }
-    if not counted:
-        counted = {address: 0 for address in addresses if address in samples}
-    amounts = rewards(scores=counted, mode=mode, samples=samples, round_reward=reward)
+    shares = round_shares(
+        mode=mode, reward=reward, addresses=addresses, scores=scores, samples=samples
+    )
+    amounts = {address: share.amount for address, share in shares.items()}
     return [
         RewardLine(
             address=address,
@@ -58,6 +54,26 @@ def round_rewards(
         )
         for address, score in zip(addresses, scores, strict=True)
     ]
+
+
+def round_shares(
+    *,
+    mode: str,
+    reward: int,
+    addresses: Sequence[str],
+    scores: Sequence[int],
+    samples: Mapping[str, int],
+) -> dict[str, Share]:
+    """The division of a round's reward among those who count: an update and a score above 0, or,
+    where all scores are 0, everyone with an update."""
+    counted = {
+        address: score
+        for address, score in zip(addresses, scores, strict=True)
+        if score > 0 and address in samples
+    }
+    if not counted:
+        counted = {address: 0 for address in addresses if address in samples}
+    return reward_shares(scores=counted, mode=mode, samples=samples, round_reward=reward)
 
 
 def combined_scores(score_sheets: Sequence[Sequence[int]], members: int) -> list[int]:

@@ -6,10 +6,31 @@ Pure: no Django, Celery, web3 or TensorFlow. The payout page and the agent recom
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from training.errors import DataError
 
 PPM = 1_000_000
+
+
+@dataclass(frozen=True)
+class Share:
+    """One participant's part of a round's reward: R × weight ÷ total, in wei.
+
+    `floor` and `remainder` are quotient and rest of that division; `rank` is the place among the
+    remainders, from 1; `extra` is 1 where the rank won one of the wei left over.
+    """
+
+    weight: int
+    total: int
+    floor: int
+    remainder: int
+    rank: int
+    extra: int
+
+    @property
+    def amount(self) -> int:
+        return self.floor + self.extra
 
 
 def ppm(count: int, total: int) -> int:
@@ -32,10 +53,10 @@ def reward_weights(
     raise DataError(f"reward mode {mode!r}, but known are equal, samples, score.")
 
 
-def rewards(
+def reward_shares(
     scores: Mapping[str, int], mode: str, samples: Mapping[str, int], round_reward: int
-) -> dict[str, int]:
-    """Wei for each accepted participant; the sum is exactly `round_reward`.
+) -> dict[str, Share]:
+    """How a round's reward is divided, with every number of the calculation.
 
     `scores` has one non-negative integer for every accepted update (nobody else earns);
     `samples` one for each of them. Largest remainder (Hamilton): everyone gets the floor of the
@@ -58,8 +79,26 @@ def rewards(
     shares = {address: divmod(round_reward * weight, total) for address, weight in weights.items()}
     left = round_reward - sum(floor for floor, _ in shares.values())
     by_remainder = sorted(shares, key=lambda address: (-shares[address][1], address.lower()))
-    lucky = set(by_remainder[:left])
-    return {address: floor + (address in lucky) for address, (floor, _) in shares.items()}
+    ranks = {address: rank for rank, address in enumerate(by_remainder, 1)}
+    return {
+        address: Share(
+            weight=weights[address],
+            total=total,
+            floor=floor,
+            remainder=remainder,
+            rank=ranks[address],
+            extra=int(ranks[address] <= left),
+        )
+        for address, (floor, remainder) in shares.items()
+    }
+
+
+def rewards(
+    scores: Mapping[str, int], mode: str, samples: Mapping[str, int], round_reward: int
+) -> dict[str, int]:
+    """Wei for each accepted participant; the sum is exactly `round_reward`. See reward_shares."""
+    shares = reward_shares(scores, mode, samples, round_reward)
+    return {address: share.amount for address, share in shares.items()}
 
 
 def round_reward(pool: int, rounds: int, round: int) -> int:
