@@ -3,7 +3,7 @@
 from django.contrib.auth import views as auth
 from django.urls import path
 
-from sessions_app.views import home, ledger, tasks
+from sessions_app.views import home, ledger, participants, rewards, tasks
 
 urlpatterns = [
     path("", home.home, name="home"),
@@ -44,4 +44,31 @@ urlpatterns = [
     path("ledger/tx/<str:tx_hash>/", ledger.transaction, name="transaction"),
     path("ledger/address/<str:value>/", ledger.address, name="address"),
     path("ledger/address/<str:value>/eth/", ledger.address_eth, name="address-eth"),
+    path("participants/", participants.index, name="participants"),
+    path("participants/<str:value>/", participants.detail, name="participant"),
+    path(
+        "participants/<str:value>/rewards.<str:style>",
+        participants.rewards_file,
+        name="participant-rewards",
+    ),
+    path(
+        "participants/<str:value>/tasks.<str:style>",
+        participants.tasks_file,
+        name="participant-tasks",
+    ),
+    path("rewards/", rewards.index, name="rewards"),
+    path("rewards/claim/", rewards.claim, name="rewards-claim"),
+    path("rewards/mine.<str:style>", rewards.mine_file, name="rewards-mine"),
+    path("rewards/paid.<str:style>", rewards.paid_file, name="rewards-paid"),
+    path("rewards/<int:task>/<int:number>/<str:address>/", rewards.explain, name="why"),
+    path(
+        "rewards/<int:task>/<int:number>/<str:address>/root.json",
+        rewards.explain_root,
+        name="why-root",
+    ),
+    path(
+        "rewards/<int:task>/<int:number>/<str:address>/division.<str:style>",
+        rewards.explain_file,
+        name="why-file",
+    ),
 ]

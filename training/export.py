@@ -208,9 +208,7 @@ def _save(model: Any, folder: str) -> None:
     model.export(folder, format="tf_saved_model", verbose=False)
 
 
-_WRITERS: dict[
-    str, tuple[Callable[[Any, Path], None], Callable[[Path, Float32], Float32], str]
-] = {
+_WRITERS: dict[str, tuple[Callable[[Any, Path], None], Callable[[Path, Float32], Float32], str]] = {
     "keras": (_write_keras, run_keras, ".keras"),
     "savedmodel": (_write_saved_model, run_saved_model, ".zip"),
     "tflite": (_write_tflite, run_tflite, ".tflite"),

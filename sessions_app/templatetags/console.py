@@ -123,6 +123,18 @@ def who(party: Any, note: str = "") -> dict[str, Any]:
     return {"party": party, "note": note}
 
 
+@register.inclusion_tag("components/person.html")
+def person(party: Any, note: str = "") -> dict[str, Any]:
+    """As ``who``, leading to the participant's profile instead of the ledger."""
+    return {"party": party, "note": note}
+
+
+@register.filter
+def wei_exact(wei: int | None) -> str:
+    """All of the places of an amount in FLT: ``12.408163265306122448``."""
+    return "–" if wei is None else formats.exact_amount(wei)
+
+
 @register.simple_tag
 def ago(moment: datetime | int | float | None) -> SafeString:
     """``12 s ago``, kept current by the page's clock; the exact time is in the title."""
