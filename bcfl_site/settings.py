@@ -231,7 +231,12 @@ CELERY_WORKER_REDIRECT_STDOUTS = False
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_SEND_TASK_EVENTS = False
 CELERY_TASK_DEFAULT_QUEUE = "control"
-CELERY_TASK_ROUTES = {"training.tasks.*": {"queue": "training"}}
+CELERY_TASK_ROUTES = {
+    "training.tasks.*": {"queue": "training"},
+    "training.serving.*": {"queue": "serving"},  # somebody waits: never behind a training
+}
+# How long a prediction may take before the caller is told so; the first one loads TensorFlow.
+PREDICTION_SECONDS = env.number("PREDICTION_SECONDS", 30.0)
 # Only intervals, so the schedule needs no file of its own.
 CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"
 CELERY_BEAT_SCHEDULE = {

@@ -46,6 +46,19 @@ def _task_people(task: Task) -> str:
     return f"the operator of task {task.pk}{owner} or an admin"
 
 
+def _uses_model(user: User, task: Task) -> bool:
+    """A model belongs to those who made it: its operator and the task's participants."""
+    if _owns_task(user, task):
+        return True
+    addresses = addresses_of(user)
+    seated = user.account_id is not None and task.seats.filter(account=user.account_id).exists()
+    return seated or task.members.filter(address__in=addresses).exists()
+
+
+def _model_people(task: Task) -> str:
+    return f"participants of task {task.pk}, {_task_people(task)}"
+
+
 def _claims_for(user: User, member: Participant) -> bool:
     """The earner, by hosted account or linked wallet, and whoever runs the task: the contract
     pays the earner alone, whoever sends the claim."""
@@ -106,6 +119,12 @@ _TABLE = (
         lambda user, row: user.is_admin or _is_for_task_of(user, row),
         lambda _: "the operator of the task that the transaction is for or an admin",
     ),
+    # models
+    Action("model.promote", "put this model into production", OPERATORS, _owns_task, _task_people),
+    Action("model.rollback", "roll this model back", OPERATORS, _owns_task, _task_people),
+    Action("model.retire", "retire versions of this model", OPERATORS, _owns_task, _task_people),
+    Action("model.download", "download this model", EVERYONE, _uses_model, _model_people),
+    Action("model.predict", "ask this model", EVERYONE, _uses_model, _model_people),
     # one's own account
     Action("profile.change", "change their profile", EVERYONE),
     Action("session.end", "end their sessions", EVERYONE),

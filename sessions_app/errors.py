@@ -51,3 +51,19 @@ class InvalidToken(BcflError):
     def __init__(self, message: str, *, field: str = "") -> None:
         super().__init__(message)
         self.field = field
+
+
+class NoSuchVersion(BcflError):
+    """The model has no such version, or none that was put into production."""
+
+
+class ModelRefused(BcflError):
+    """The stored bytes of a model are missing, or are not what the chain names."""
+
+
+class BadInput(BcflError):
+    """What was sent to a model does not fit it."""
+
+
+class ServingTrouble(BcflError):
+    """No worker answered a prediction in time, or the queue is away."""

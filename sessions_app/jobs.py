@@ -10,11 +10,12 @@ from celery import Signature, signature
 from celery import Task as CeleryTask
 from django.db import transaction
 
-from sessions_app.models import Round, RoundRun, Task, TrainingRun
+from sessions_app.models import ModelFile, Round, RoundRun, Task, TrainingRun
 from training import tasks as training_tasks
 from training.specs import AggregateJob, TrainJob, UpdateRef
 
 PROGRESS = "sessions_app.tasks.training_progress"
+FILE_PROGRESS = "sessions_app.tasks.model_file_progress"
 
 
 def model_initialise(task: Task) -> None:
@@ -70,9 +71,23 @@ def round_aggregate(
     )
 
 
+def model_export(row: ModelFile) -> None:
+    assert row.task.config is not None
+    _send_on_commit(
+        training_tasks.export_model,
+        row.task.config,
+        row.model_hash,
+        row.format,
+        done=signature("sessions_app.tasks.model_file_ready", args=(row.pk,)),
+        failed=signature("sessions_app.tasks.job_failed", args=("file", row.pk)),
+        progress=FILE_PROGRESS,
+        subject={"file": row.pk},
+    )
+
+
 def _send_on_commit(
-    task: CeleryTask, payload: object, *, done: Signature, failed: Signature, **kwargs: object
+    task: CeleryTask, *payload: object, done: Signature, failed: Signature, **kwargs: object
 ) -> None:
     transaction.on_commit(
-        lambda: task.apply_async(args=(payload,), kwargs=kwargs, link=done, link_error=failed)
+        lambda: task.apply_async(args=payload, kwargs=kwargs, link=done, link_error=failed)
     )

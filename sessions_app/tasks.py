@@ -8,7 +8,7 @@ from typing import Any
 from celery import shared_task
 from celery.signals import worker_ready
 
-from sessions_app import orchestrator, round_steps
+from sessions_app import model_services, orchestrator, round_steps
 from sessions_app.models import TrainingRun
 
 
@@ -40,6 +40,18 @@ def aggregate_ready(result: dict[str, Any], run_id: int) -> None:
 
 
 @shared_task
+def model_file_ready(result: dict[str, Any], row_id: int) -> None:
+    model_services.file_made(row_id, result)
+
+
+@shared_task
+def model_file_progress(payload: dict[str, Any]) -> None:
+    model_services.file_progress(
+        payload["file"], stage=payload["stage"], done=payload["done"], total=payload["total"]
+    )
+
+
+@shared_task
 def job_failed(request: Any, error: Exception, traceback: Any, kind: str, pk: int) -> None:
     """Celery calls this in the worker whose job raised (an error callback of three and more)."""
     message = f"{type(error).__name__}: {error}"
@@ -47,6 +59,8 @@ def job_failed(request: Any, error: Exception, traceback: Any, kind: str, pk: in
         orchestrator.task_failed(pk, f"The initial model could not be made. {message}")
     elif kind == "update":
         round_steps.training_failed(pk, message)
+    elif kind == "file":
+        model_services.file_failed(pk, str(error))
     else:
         round_steps.aggregation_failed(pk, message)
 

@@ -3,7 +3,7 @@
 from django.contrib.auth import views as auth
 from django.urls import path
 
-from sessions_app.views import home, ledger, participants, rewards, tasks
+from sessions_app.views import home, ledger, models, participants, rewards, tasks
 
 urlpatterns = [
     path("", home.home, name="home"),
@@ -27,6 +27,32 @@ urlpatterns = [
     path("tasks/<int:pk>/cancel/", tasks.task_cancel, name="task-cancel"),
     path("tasks/<int:pk>/clone/", tasks.task_clone, name="task-clone"),
     path("tasks/<int:pk>/claim/", tasks.task_claim, name="task-claim"),
+    path("models/", models.model_index, name="models"),
+    path("models/<int:pk>/", models.model_detail, name="model"),
+    path("models/<int:pk>/versions.json", models.versions_json, name="model-versions-json"),
+    path("models/<int:pk>/versions.csv", models.versions_csv, name="model-versions-csv"),
+    path("models/<int:pk>/rollback/", models.roll_back, name="model-rollback"),
+    path("models/<int:pk>/sample/", models.sample, name="model-sample"),
+    path("models/<int:pk>/<int:number>/", models.version_detail, name="model-version"),
+    path("models/<int:pk>/<int:number>/try/", models.version_try, name="model-try"),
+    path("models/<int:pk>/<int:number>/card.json", models.card_json, name="model-card-json"),
+    path("models/<int:pk>/<int:number>/card.md", models.card_markdown, name="model-card-md"),
+    path("models/<int:pk>/<int:number>/promote/", models.promote, name="model-promote"),
+    path("models/<int:pk>/<int:number>/retire/", models.retire, name="model-retire"),
+    path("models/<int:pk>/<int:number>/restore/", models.restore, name="model-restore"),
+    path("models/<int:pk>/<int:number>/predict/", models.predict, name="model-predict"),
+    path("models/<int:pk>/<int:number>/warm/", models.warm_up, name="model-warm"),
+    path("models/<int:pk>/<int:number>/files/", models.files, name="model-files"),
+    path(
+        "models/<int:pk>/<int:number>/files/<str:format>/",
+        models.file_request,
+        name="model-file-request",
+    ),
+    path(
+        "models/<int:pk>/<int:number>/files/<str:format>/download",
+        models.file_download,
+        name="model-file",
+    ),
     path("ledger/", ledger.ledger, name="ledger"),
     path("ledger/blocks/", ledger.listing, {"kind": "blocks"}, name="blocks"),
     path("ledger/transactions/", ledger.listing, {"kind": "transactions"}, name="transactions"),

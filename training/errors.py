@@ -29,6 +29,10 @@ class DataError(TrainingError):
     """A data set, or a share of one, that cannot be used as asked."""
 
 
+class InputRefused(TrainingError):
+    """Rows that a model cannot be asked about; the message names the row and the number."""
+
+
 class BlobMissing(TrainingError):
     """No blob of this hash in the store."""
 

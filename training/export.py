@@ -156,7 +156,10 @@ def _standard(layer: Any) -> Any:
 
 
 def _write_keras(model: Any, path: Path) -> None:
-    model.save(path)
+    with warnings.catch_warnings():
+        # Keras copies each variable with np.array(x), which NumPy 2 asks for another signature.
+        warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
+        model.save(path)
 
 
 def run_keras(path: Path, x: Float32) -> Float32:

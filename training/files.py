@@ -227,6 +227,14 @@ def _read_csv(path: Path) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32
     return x, _classes(path.name, np.array(labels, dtype=np.int64))
 
 
+def csv_columns(path: Path) -> tuple[str, ...]:
+    """Names of the features of a .csv file, in order, without the label's."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        header = [name.strip() for name in next(csv.reader(file), [])]
+    at_label = header.index("label") if "label" in header else len(header) - 1
+    return tuple(name for at, name in enumerate(header) if at != at_label)
+
+
 def _number(cell: str, where: str, column: str, at: int, *, whole: bool) -> float:
     expected = f"a class from 0 to {MAX_CLASSES - 1}" if whole else "a finite number"
     error = DataError(

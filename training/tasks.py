@@ -1,4 +1,4 @@
-"""What Celery runs on the queue `training`: thin wrappers that load, call and return.
+"""What Celery runs on the queues `training` and `serving`: thin wrappers that load and call.
 
 The parent of the worker processes imports this module, so TensorFlow (`training.local`) is
 imported inside the functions, in the child. Weights never travel through the broker: jobs and
@@ -14,6 +14,7 @@ import logging
 import os
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from celery import current_app, shared_task
@@ -21,7 +22,7 @@ from celery.signals import worker_process_init
 from kombu.exceptions import OperationalError
 
 from training.blobs import BlobStore
-from training.errors import BlobMissing
+from training.errors import BlobMissing, TrainingError
 from training.specs import AggregateJob, TaskConfig, TrainJob
 
 log = logging.getLogger(__name__)
@@ -111,6 +112,64 @@ def aggregate_round(job: Mapping[str, Any], progress: str | None = None) -> dict
         {"task_id": spec.task_id, "round": spec.round, "slot": None, "participant": None},
     )
     return run(spec, BlobStore.default(), local.evaluate, reporter.send).to_dict()
+
+
+@shared_task(**{**_OPTIONS, "autoretry_for": (OSError,)}, throws=(TrainingError,))
+def export_model(
+    config: Mapping[str, Any],
+    model_ref: str,
+    format: str,
+    progress: str | None = None,
+    subject: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Makes a file of a model; returns a `training.export.Artefact` as a dict.
+
+    `progress` names a Celery task that is sent `subject` and {stage, done, total}.
+    """
+    from training import export
+
+    reporter = Reporter(progress, subject or {})
+    made = export.export(
+        TaskConfig.from_dict(config), model_ref, format, BlobStore.default(), reporter.send
+    )
+    return asdict(made)
+
+
+# On the queue `serving`, by name: see CELERY_TASK_ROUTES. Somebody waits for the answer, so it is
+# never tried again and never delivered twice.
+_ANSWERS: dict[str, Any] = {
+    "ignore_result": False,
+    "acks_late": False,
+    "throws": (TrainingError,),
+}
+
+
+@shared_task(name="training.serving.predict", **_ANSWERS)
+def predict(config: Mapping[str, Any], model_ref: str, rows: Any) -> dict[str, Any]:
+    from training import serving
+
+    return serving.predict_rows(config, model_ref, rows, BlobStore.default())
+
+
+@shared_task(name="training.serving.warm_up", **_ANSWERS)
+def warm_up_model(config: Mapping[str, Any], model_ref: str) -> dict[str, Any]:
+    from training import serving
+
+    return serving.warm_up(config, model_ref, BlobStore.default())
+
+
+@shared_task(name="training.serving.describe", **_ANSWERS)
+def describe_input(config: Mapping[str, Any]) -> dict[str, Any]:
+    from training import serving
+
+    return serving.describe(config)
+
+
+@shared_task(name="training.serving.sample", **_ANSWERS)
+def holdout_sample(config: Mapping[str, Any], number: int) -> dict[str, Any]:
+    from training import serving
+
+    return serving.holdout_sample(config, number)
 
 
 class Reporter:

@@ -14,12 +14,16 @@ from ninja.errors import HttpError, ValidationError
 
 from chain.errors import ChainError, NotDeployed, RetryableError
 from sessions_app.errors import (
+    BadInput,
     BcflError,
     ChainTrouble,
     InvalidTask,
     InvalidToken,
+    ModelRefused,
+    NoSuchVersion,
     NotAllowed,
     NothingToClaim,
+    ServingTrouble,
     SignInRefused,
     WalletTaken,
     WrongStage,
@@ -99,6 +103,8 @@ _TITLES = {
     "too-large": ("The body is too large", "Send less at once."),
     "chain": ("The chain or a key refused", "Read the detail; nothing was changed."),
     "chain-away": ("The chain does not answer", "Try again in a moment; nothing was changed."),
+    "model-refused": ("The model is refused", "Restore its bytes; the chain's hash decides."),
+    "serving": ("No worker answered", "Try again in a moment."),
     "server": ("The console failed", "Try again; if it stays, tell an admin the time and path."),
 }  # fmt: skip
 
@@ -175,6 +181,14 @@ def _ours(error: BcflError) -> ApiError:
         return _chain(cause if isinstance(cause, ChainError) else ChainError(text))
     if isinstance(error, WrongStage):
         return ApiError(409, "conflict", text)
+    if isinstance(error, NoSuchVersion):
+        return ApiError(404, "not-found", text)
+    if isinstance(error, ModelRefused):
+        return ApiError(409, "model-refused", text)
+    if isinstance(error, BadInput):
+        return ApiError(422, "invalid", text, errors=[{"field": "body.rows", "detail": text}])
+    if isinstance(error, ServingTrouble):
+        return ApiError(503, "serving", text, headers={"Retry-After": "5"})
     # A refusal that this table does not know yet: it still is the caller's to act on.
     return ApiError(409, "conflict", text)
 

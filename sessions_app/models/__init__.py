@@ -4,6 +4,7 @@
   who did what.
 * ``work``: what we intend and do off chain (a task's form, its hosted seats, training runs).
 * ``drafts``: what stands before a task: wizards in progress, templates.
+* ``registry``: what people decide about models, and the files made of them.
 * ``ledger``: what the chain says. Only the projection writes these rows, and it can rebuild them
   from the stored logs at any time.
 """
@@ -23,6 +24,7 @@ from sessions_app.models.ledger import (
     Update,
 )
 from sessions_app.models.people import SignInNonce, User, Wallet
+from sessions_app.models.registry import ModelDecision, ModelFile
 from sessions_app.models.work import RoundRun, Seat, Task, TrainingRun
 
 __all__ = [
@@ -31,6 +33,8 @@ __all__ = [
     "Claim",
     "IdempotencyKey",
     "Invitation",
+    "ModelDecision",
+    "ModelFile",
     "NetworkPrice",
     "Participant",
     "Reward",

@@ -150,3 +150,9 @@ def ago(moment: datetime | int | float | None) -> SafeString:
         moment.strftime("%d %b %Y %H:%M:%S %Z"),
         text,
     )
+
+
+@register.filter
+def scientific(value: float | None) -> str:
+    """A very small number: ``2.1e-07``."""
+    return "–" if value is None else f"{value:.1e}"

@@ -14,7 +14,7 @@ from django.utils import timezone
 from chain.models import OutgoingTransaction
 from sessions_app import access, audit, urls
 from sessions_app.errors import NotAllowed
-from sessions_app.models import AuditEntry, Invitation, Participant, Task, User, Wallet
+from sessions_app.models import AuditEntry, Invitation, Participant, Seat, Task, User, Wallet
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -33,6 +33,11 @@ EXPECTED: dict[str, str] = {
     "transaction.retry": "o:own a",
     "reward.claim": "o:own p:own a",
     "reward.claim_all": "o:own a",
+    "model.promote": "o:own a",
+    "model.rollback": "o:own a",
+    "model.retire": "o:own a",
+    "model.download": "o:own p:own a",
+    "model.predict": "o:own p:own a",
     "profile.change": "o p a",
     "session.end": "o p a",
     "wallet.link": "o p a",
@@ -69,8 +74,17 @@ def _things(user: User, other: User) -> dict[str, Callable[[], Any]]:
     def task() -> Task:
         return Task(pk=1, owner=user)
 
+    def model() -> Task:
+        """Of a task that `user` owns, or, as a participant, has a seat in."""
+        if user.role != "participant":
+            return factories.draft(user, "Mine")
+        made = factories.draft(other, "Theirs together")
+        Seat.objects.create(task=made, slot=0, account=user.account)
+        return made
+
     return {
         "task": task,
+        "model": model,
         "reward.claim": lambda: (
             Participant(
                 task=Task(pk=1, owner=other),

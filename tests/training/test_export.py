@@ -12,7 +12,7 @@ import pytest
 
 from training import data, export, local, serving
 from training.blobs import BlobStore
-from training.errors import BlobCorrupt, BlobMissing, DataError, TrainingError
+from training.errors import BlobCorrupt, BlobMissing, DataError, InputRefused, TrainingError
 from training.specs import DatasetSpec, ModelSpec, TaskConfig
 from training.weights import decode, encode
 
@@ -24,6 +24,7 @@ RUNNERS = {
 CONFIGS = {
     "mlp": TaskConfig(participants=2, rounds=1),
     "cnn": TaskConfig(participants=2, rounds=1, model=ModelSpec("cnn")),
+    "resnet": TaskConfig(participants=2, rounds=1, model=ModelSpec("resnet", {"stages": [4, 8]})),
     # Its columns are scaled before use: the file must do that itself.
     "table": TaskConfig(participants=2, rounds=1, dataset=DatasetSpec("breast_cancer")),
 }
@@ -77,7 +78,7 @@ def test_other_bytes_than_the_chain_names_are_refused(blobs: BlobStore) -> None:
     content[-1] ^= 1
     blobs.path(ref).write_bytes(content)
     other = BlobStore(blobs.root / "elsewhere").put(bytes(content))
-    rows = np.zeros((1, 64), dtype=np.float32)
+    rows = [[0.0] * 64]
     for attempt in (
         lambda: export.export(config, ref, "keras", blobs),
         lambda: serving.predict_rows(config.to_dict(), ref, rows, blobs),
@@ -105,8 +106,8 @@ def test_the_warm_predictor_answers_the_same(name: str, blobs: BlobStore) -> Non
     ref = stored(config, blobs)
     held = data.split(config.dataset, config.seed).holdout[:20]
     raw = data.load(config.dataset).x[held].reshape(20, -1)
-    first = serving.predict_rows(config.to_dict(), ref, raw, blobs)
-    again = serving.predict_rows(config.to_dict(), ref, raw[:1], blobs)
+    first = serving.predict_rows(config.to_dict(), ref, raw.tolist(), blobs)
+    again = serving.predict_rows(config.to_dict(), ref, raw[:1].tolist(), blobs)
     logits = local.predict(config, decode(blobs.get(ref)), data.holdout(config).x[:20])
     expected = serving.softmax(logits)
     found = [p["probabilities"] for p in first["predictions"]]
@@ -114,8 +115,38 @@ def test_the_warm_predictor_answers_the_same(name: str, blobs: BlobStore) -> Non
     assert [p["index"] for p in first["predictions"]] == expected.argmax(axis=1).tolist()
     assert (first["warm"], again["warm"]) == (False, True)
     assert first["model_hash"] == ref
-    with pytest.raises(DataError, match="this model takes 1 to 256 rows"):
-        serving.predict_rows(config.to_dict(), ref, raw[:, :-1], blobs)
+    with pytest.raises(InputRefused, match=rf"rows\[0\] has {raw.shape[1] - 1} numbers"):
+        serving.predict_rows(config.to_dict(), ref, raw[:, :-1].tolist(), blobs)
+
+
+def test_a_table_is_described_and_asked_by_name(blobs: BlobStore) -> None:
+    config = CONFIGS["table"]
+    about = serving.describe(config.to_dict())
+    names = [feature["name"] for feature in about["features"]]
+    assert (about["kind"], about["shape"], about["bounds"]) == ("table", [30], None)
+    assert (names[0], about["classes"]) == ("mean radius", ["malignant", "benign"])
+    ref = stored(config, blobs)
+    row = {feature["name"]: feature["mean"] for feature in about["features"]}
+    shuffled = dict(sorted(row.items()))
+    in_order = serving.predict_rows(config.to_dict(), ref, [list(row.values())], blobs)
+    by_name = serving.predict_rows(config.to_dict(), ref, [shuffled], blobs)
+    assert by_name["predictions"] == in_order["predictions"]
+    assert by_name["warnings"] == []
+    far = serving.predict_rows(config.to_dict(), ref, [{**row, "mean radius": 900}], blobs)
+    assert far["warnings"][0].startswith("Row 1: mean radius is 900, but training saw ")
+
+
+def test_an_image_has_bounds(blobs: BlobStore) -> None:
+    config = CONFIGS["mlp"]
+    about = serving.describe(config.to_dict())
+    assert (about["kind"], about["shape"], about["bounds"]) == ("image", [8, 8], [0.0, 1.0])
+    ref = stored(config, blobs)
+    with pytest.raises(
+        InputRefused, match=r"rows\[0\]\[3\] is 16, but must be a number from 0 to 1"
+    ):
+        serving.predict_rows(config.to_dict(), ref, [[0, 0, 0, 16] + [0] * 60], blobs)
+    assert serving.warm_up(config.to_dict(), ref, blobs)["warm"] is False
+    assert serving.predict_rows(config.to_dict(), ref, [[0] * 64], blobs)["warm"] is True
 
 
 def test_a_held_out_sample_is_one_the_model_never_saw() -> None:
