@@ -6,7 +6,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
 
-from sessions_app.api import me, models, sign_in, tasks
+from sessions_app.api import events, ledger, me, models, network, sign_in, task_reads, tasks
 from sessions_app.api.base import Api
 from sessions_app.api.guard import guarded
 from sessions_app.api.problems import ApiError, problem
@@ -17,6 +17,10 @@ ROUTERS = (
     ("/me", me.router),
     ("/models", models.router),
     ("/tasks", tasks.router),
+    ("/tasks", task_reads.router),
+    ("/events", events.router),
+    ("/ledger", ledger.router),
+    ("", network.router),
 )
 
 api = Api(
@@ -52,9 +56,3 @@ for _pattern in _patterns:
     _pattern.callback = guarded(_pattern.callback)
 _patterns.append(path("<path:rest>", nothing_here))
 urlpatterns = [path("", (_patterns, _app, _namespace))]
-
-
-# The path that was promised before the API had versions: the same operation.
-(predict,) = [
-    pattern.callback for pattern in _patterns if getattr(pattern, "name", "") == "models_predict"
-]
