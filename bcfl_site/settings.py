@@ -178,6 +178,10 @@ CHAIN_NETWORK = env.text("CHAIN_NETWORK", "dev")
 BCFL_CHAIN_PORT = env.integer("BCFL_CHAIN_PORT", 8545)
 CHAIN_RPC_URL = env.text("CHAIN_RPC_URL", f"http://127.0.0.1:{BCFL_CHAIN_PORT}")
 CHAIN_ID = env.integer("CHAIN_ID", 31337)
+# What wallets in browsers are offered when they do not know the chain yet; never a private node.
+PUBLIC_RPC_URL = env.text(
+    "PUBLIC_RPC_URL", CHAIN_RPC_URL.split(",")[0] if CHAIN_NETWORK == "dev" else ""
+)
 # The others are there to deploy on: `manage.py deploy_contracts --network sepolia`.
 NETWORKS: dict[str, dict[str, Any]] = {
     "private": {

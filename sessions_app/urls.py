@@ -3,7 +3,7 @@
 from django.contrib.auth import views as auth
 from django.urls import path
 
-from sessions_app.views import home, ledger, models, participants, rewards, tasks
+from sessions_app.views import home, ledger, models, participants, rewards, tasks, wallet
 
 urlpatterns = [
     path("", home.home, name="home"),
@@ -97,4 +97,13 @@ urlpatterns = [
         rewards.explain_file,
         name="why-file",
     ),
+    path("tasks/<int:pk>/join/", wallet.join, name="task-join"),
+    path("wallet/message/", wallet.message, name="wallet-message"),
+    path("wallet/sign-in/", wallet.sign_in, name="wallet-sign-in"),
+    path("wallet/link/", wallet.link, name="wallet-link"),
+    path("wallet/unlink/", wallet.unlink, name="wallet-unlink"),
+    path("wallet/prepare/", wallet.prepare, name="wallet-prepare"),
+    path("wallet/permit/", wallet.permit, name="wallet-permit"),
+    path("wallet/standing/", wallet.standing, name="wallet-standing"),
+    path("wallet/tx/<str:tx_hash>/", wallet.transaction, name="wallet-transaction"),
 ]

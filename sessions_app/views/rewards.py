@@ -20,6 +20,7 @@ from sessions_app.selectors.why import MODES, NoReward, Why, chain_root, check_d
 from sessions_app.views.base import page, viewer
 from sessions_app.views.files import download
 from sessions_app.views.participants import checked
+from sessions_app.wallet_calls import wallet_chain
 
 WHY_COLUMNS = (
     *("address", "name", "index", "scores", "score", "samples", "weight", "total", "floor_wei"),
@@ -34,7 +35,11 @@ def index(request: HttpRequest) -> HttpResponse:
         found = rewards_page(viewer(request), before=request.GET.get("before", ""))
     except BadQuery as error:
         raise Http404(str(error)) from error
-    context = {"found": found, "first_page": not request.GET.get("before")}
+    context = {
+        "found": found,
+        "first_page": not request.GET.get("before"),
+        "chain": wallet_chain(),
+    }
     if request.GET.get("part"):
         return render(request, "partials/rewards.html", context)
     return page(request, "pages/rewards.html", context, nav="rewards")

@@ -13,10 +13,11 @@ export class WalletError extends Error {
   }
 }
 
-const found = new Map(); // uuid → {name, icon, provider}
+const found = new Map(); // uuid → Wallet
 addEventListener("eip6963:announceProvider", (event) => {
   const { info, provider } = event.detail || {};
-  if (info?.uuid && provider) found.set(info.uuid, { name: info.name, icon: safeIcon(info.icon), provider });
+  if (!info?.uuid || !provider || found.has(info.uuid)) return;
+  found.set(info.uuid, new Wallet({ name: info.name, icon: safeIcon(info.icon), provider }));
 });
 
 // Data URIs of images only: the page's policy would refuse anything else anyway.
@@ -28,9 +29,9 @@ export async function discover() {
   dispatchEvent(new Event("eip6963:requestProvider"));
   if (!found.size) await new Promise((done) => setTimeout(done, ANNOUNCE_WAIT));
   if (!found.size && window.ethereum) {
-    found.set("injected", { name: "Browser wallet", icon: "", provider: window.ethereum });
+    found.set("injected", new Wallet({ name: "Browser wallet", icon: "", provider: window.ethereum }));
   }
-  return [...found.values()].map((entry) => new Wallet(entry));
+  return [...found.values()];
 }
 
 export class Wallet {
@@ -119,6 +120,7 @@ export class Wallet {
     return this.ask("eth_sendTransaction", [transaction]);
   }
 
+  // Another account or another chain was chosen in the wallet.
   onChange(listener) {
     this.provider.on?.("accountsChanged", listener);
     this.provider.on?.("chainChanged", listener);
