@@ -169,6 +169,9 @@ CHANNEL_LAYERS = {
     }
 }
 
+# Days for which the updates of an ended task stay readable for its members and evaluators.
+UPDATE_RETENTION_DAYS = env.integer("UPDATE_RETENTION_DAYS", 30)
+
 # API: requests a minute.
 API_RATE = env.integer("API_RATE", 600)  # of one token or person
 API_RATE_ANONYMOUS = env.integer("API_RATE_ANONYMOUS", 60)  # of one address
@@ -249,6 +252,11 @@ CELERY_BEAT_SCHEDULE = {
         "outbox": "chain.tasks.outbox_tick_task",
         "orchestration": "sessions_app.tasks.tick",
     }.items()
+}
+CELERY_BEAT_SCHEDULE["uploads"] = {
+    "task": "sessions_app.tasks.clean_uploads",
+    "schedule": 3600.0,
+    "options": {"expires": 600.0, "queue": "control"},
 }
 
 LOG_LEVEL = env.text("LOG_LEVEL", "INFO").upper()

@@ -59,6 +59,13 @@ def _model_people(task: Task) -> str:
     return f"participants of task {task.pk}, {_task_people(task)}"
 
 
+def _takes_part(user: User, task: Task) -> bool:
+    if _owns_task(user, task):
+        return True
+    mine = addresses_of(user)
+    return bool(mine & set(task.evaluators)) or task.members.filter(address__in=mine).exists()
+
+
 def _claims_for(user: User, member: Participant) -> bool:
     """The earner, by hosted account or linked wallet, and whoever runs the task: the contract
     pays the earner alone, whoever sends the claim."""
@@ -104,6 +111,20 @@ _TABLE = (
     Action("task.launch", "start this task", OPERATORS, _owns_task, _task_people),
     Action("task.start", "begin this task early", OPERATORS, _owns_task, _task_people),
     Action("task.cancel", "end this task", OPERATORS, _owns_task, _task_people),
+    Action(
+        "task.files",
+        "read the models and updates of this task",
+        EVERYONE,
+        _takes_part,
+        lambda task: f"its members and evaluators, {_task_people(task)}",
+    ),
+    Action(
+        "update.upload",
+        "send an update of this participant",
+        EVERYONE,
+        lambda user, member: member.address in addresses_of(user),
+        lambda member: member.address,
+    ),
     Action(
         "reward.claim",
         "claim this reward",

@@ -22,9 +22,10 @@ from sessions_app.models import (
     Seat,
     Task,
     TrainingRun,
-    Update,
 )
+from sessions_app.relay import relay_signed
 from sessions_app.rewards import reward_root, round_rewards
+from sessions_app.selectors.updates import NO_CONTENT, published_updates, updates_complete
 from training.scoring import pack_scores
 from training.specs import UpdateRef
 
@@ -57,8 +58,9 @@ def advance_round(task: Task) -> None:
     active = list(task.members.filter(status=Participant.Status.ACTIVE))
     if round_.phase == Round.Phase.UPDATES:
         _train_and_submit(task, round_, active)
+        relay_signed(task, round_, active)
     _note_progress(task, round_, run, active)
-    if _updates_complete(round_, active) or round_.phase != Round.Phase.UPDATES:
+    if updates_complete(round_, active) or round_.phase != Round.Phase.UPDATES:
         _aggregate(task, round_, run)
     if run.status == RoundRun.Status.AGGREGATED:
         _submit_result(task, round_, run)
@@ -221,14 +223,14 @@ def _note_progress(task: Task, round_: Round, run: RoundRun, active: list[Partic
         hosted = {seat.account.address for seat in task.seats.select_related("account")}
         outsiders = [member for member in active if member.address not in hosted]
         if outsiders:  # whose training is seen by its update alone
-            if _updates_complete(round_, active):
+            if updates_complete(round_, active):
                 run.trained_at = timezone.now()
                 changed.append("trained_at")
         elif finished and all(finished):
             run.trained_at = max(at for at in finished if at)
             changed.append("trained_at")
     if run.updates_seen_at is None and (
-        _updates_complete(round_, active) or round_.phase != Round.Phase.UPDATES
+        updates_complete(round_, active) or round_.phase != Round.Phase.UPDATES
     ):
         run.updates_seen_at = timezone.now()
         changed.append("updates_seen_at")
@@ -236,17 +238,10 @@ def _note_progress(task: Task, round_: Round, run: RoundRun, active: list[Partic
         run.save(update_fields=changed)
 
 
-def _updates_complete(round_: Round, active: list[Participant]) -> bool:
-    """Everyone has submitted, or the deadline has passed and somebody has."""
-    submitted = round_.updates.count()
-    awaited = {member.pk for member in active}
-    if submitted and awaited <= set(round_.updates.values_list("participant_id", flat=True)):
-        return True
-    return bool(submitted) and timezone.now().timestamp() > round_.update_deadline + 1
-
-
 def _aggregate(task: Task, round_: Round, run: RoundRun) -> None:
     now = timezone.now()
+    if task.config is None:
+        return  # another client's task: we do not know what it trains
     if run.status not in (RoundRun.Status.UPDATES, RoundRun.Status.AGGREGATING):
         return
     if run.status == RoundRun.Status.AGGREGATING and not _lease_is_over(run.lease_until, now):
@@ -273,23 +268,16 @@ def _aggregate(task: Task, round_: Round, run: RoundRun) -> None:
 
 
 def _update_refs(round_: Round) -> list[UpdateRef]:
-    """Where the bytes behind each submitted hash lie."""
-    trained = {
-        run.update_hash: run.content_hash
-        for run in TrainingRun.objects.filter(
-            seat__task=round_.task_id, round_number=round_.number
-        ).exclude(content_hash="")
-    }
-    submitted = Update.objects.filter(round=round_).select_related("participant")
+    """Where the bytes behind each submitted hash lie. One without bytes is rejected by name."""
     return [
         UpdateRef(
-            participant=update.participant.address,
-            content_hash=trained[update.update_hash],
+            participant=update.participant,
+            content_hash=update.content_hash or NO_CONTENT,
             samples=update.samples,
-            index=update.participant.index,
+            index=update.index,
+            update_hash=update.update_hash,
         )
-        for update in submitted
-        if update.update_hash in trained
+        for update in published_updates(round_)
     ]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from celery import shared_task
 from celery.signals import worker_ready
 
-from sessions_app import model_services, orchestrator, round_steps
+from sessions_app import model_services, orchestrator, round_steps, uploads
 from sessions_app.models import TrainingRun
 
 
@@ -22,6 +22,12 @@ def tick() -> None:
     """Every two seconds: whatever no event has moved (a lost message, a lease, a deadline)."""
     for task_id in orchestrator.unfinished_tasks():
         orchestrator.task_advance(task_id)
+
+
+@shared_task
+def clean_uploads() -> None:
+    """Every hour: updates of ended tasks past their time."""
+    uploads.uploads_clean()
 
 
 @shared_task

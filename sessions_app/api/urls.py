@@ -6,7 +6,17 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
 
-from sessions_app.api import events, ledger, me, models, network, sign_in, task_reads, tasks
+from sessions_app.api import (
+    events,
+    ledger,
+    me,
+    models,
+    network,
+    outside,
+    sign_in,
+    task_reads,
+    tasks,
+)
 from sessions_app.api.base import Api
 from sessions_app.api.guard import guarded
 from sessions_app.api.problems import ApiError, problem
@@ -18,6 +28,7 @@ ROUTERS = (
     ("/models", models.router),
     ("/tasks", tasks.router),
     ("/tasks", task_reads.router),
+    ("/tasks", outside.router),
     ("/events", events.router),
     ("/ledger", ledger.router),
     ("", network.router),

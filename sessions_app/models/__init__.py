@@ -3,6 +3,7 @@
 * ``people``: who signs in; ``access``: with which tokens; ``accounts``: who was asked in, and
   who did what.
 * ``work``: what we intend and do off chain (a task's form, its hosted seats, training runs).
+* ``updates``: what participants who train elsewhere send.
 * ``drafts``: what stands before a task: wizards in progress, templates.
 * ``registry``: what people decide about models, and the files made of them.
 * ``ledger``: what the chain says. Only the projection writes these rows, and it can rebuild them
@@ -25,6 +26,7 @@ from sessions_app.models.ledger import (
 )
 from sessions_app.models.people import SignInNonce, User, Wallet
 from sessions_app.models.registry import ModelDecision, ModelFile
+from sessions_app.models.updates import SignedUpdate, Upload
 from sessions_app.models.work import RoundRun, Seat, Task, TrainingRun
 
 __all__ = [
@@ -43,6 +45,7 @@ __all__ = [
     "ScoreSheet",
     "Seat",
     "SignInNonce",
+    "SignedUpdate",
     "Task",
     "TaskDraft",
     "TaskEvent",
@@ -51,6 +54,7 @@ __all__ = [
     "TokenTransfer",
     "TrainingRun",
     "Update",
+    "Upload",
     "User",
     "Wallet",
 ]

@@ -31,6 +31,8 @@ EXPECTED: dict[str, str] = {
     "task.start": "o:own a",
     "task.cancel": "o:own a",
     "transaction.retry": "o:own a",
+    "task.files": "o:own p:own a",
+    "update.upload": "o:own p:own a:own",
     "reward.claim": "o:own p:own a",
     "reward.claim_all": "o:own a",
     "model.promote": "o:own a",
@@ -97,12 +99,21 @@ def _things(user: User, other: User) -> dict[str, Callable[[], Any]]:
         "transaction": lambda: OutgoingTransaction(
             reference=f"task:{factories.draft(user, 'Sent').pk}"
         ),
+        "update": lambda: Participant(address=_wallet_of(user)),
         "wallet": lambda: Wallet(user=user),
         "token": lambda: Wallet(user=user),  # anything with a user
         "webhook": lambda: Wallet(user=user),
         "invitation": lambda: Invitation(invited_by=user, task=task()),
         "user": lambda: user,
     }
+
+
+def _wallet_of(user: User) -> str:
+    address = factories.address_of(user.username)
+    Wallet.objects.get_or_create(
+        address=address, defaults={"user": user, "verified_at": timezone.now()}
+    )
+    return address
 
 
 def _thing(action: str, owner: User, other: User) -> Any:
