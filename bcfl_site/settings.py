@@ -3,6 +3,7 @@
 Every variable read here stands in docs/operations.md; a test compares the two.
 """
 
+import hmac
 import os
 from pathlib import Path
 from typing import Any
@@ -208,6 +209,10 @@ BCFL_KEYSTORE_PASSWORD = env.text("BCFL_KEYSTORE_PASSWORD") or env.secret_from_f
 # Model weights and updates, by content hash. `training` has no Django: it reads the environment.
 BLOB_ROOT = Path(env.text("BLOB_ROOT", str(BCFL_HOME / "blobs")))
 os.environ["BLOB_ROOT"] = str(BLOB_ROOT)
+# Noise of the hosted participants' private updates: the same on every worker, known to nobody else.
+os.environ["BCFL_NOISE_SECRET"] = (
+    env.text("BCFL_NOISE_SECRET") or hmac.digest(SECRET_KEY.encode(), b"noise", "sha256").hex()
+)
 
 # Celery. `training` runs on processes that hold TensorFlow, everything else on threads.
 _celery_redis = (

@@ -13,6 +13,7 @@ from training.algorithm_choices import ALGORITHMS
 from training.architecture import check_layers
 from training.errors import SpecError
 from training.parameters import Choice, DatasetChoice, ModelChoice, Parameter, table
+from training.privacy_choices import PRIVACY
 
 __all__ = [
     "ALGORITHMS",
@@ -22,6 +23,7 @@ __all__ = [
     "MODELS",
     "OPTIMIZERS",
     "PARTITIONS",
+    "PRIVACY",
     "REWARD_MODES",
     "SCORINGS",
     "TASK_PARAMETERS",

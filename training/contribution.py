@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import comb
+from statistics import median_low
 from typing import Any
 
 import numpy as np
@@ -127,8 +128,10 @@ def blockflow(sheets: Mapping[str, Sequence[int]], participants: Sequence[str]) 
 
     Mugunthan et al. 2020 (arXiv 2007.03856), section 3: an update's merit is the median of the
     judges' scores relative to the best median; a judge's honesty is (½ - t) ÷ (½ + t) for its
-    largest distance t from a median, relative to the most honest participant that judged. A
-    participant gets the lesser of both. One that does not judge gets its merit.
+    largest distance t from a median, at least 0, relative to the most honest participant that
+    judged. A participant gets the lesser of both. As in the authors' own code, the median of an
+    even number is the lower one. Beyond the paper, where everyone judges: a participant that does
+    not judge gets its merit, and a judge who is no participant only moves the medians.
     """
     if not sheets:
         raise DataError("no judge, but BlockFLow needs at least one score sheet.")
@@ -138,14 +141,14 @@ def blockflow(sheets: Mapping[str, Sequence[int]], participants: Sequence[str]) 
                 f"{judge} judged {list(sheet)[:5]}..., but it takes {len(participants)} scores "
                 f"from 0 to {PPM}."
             )
-    medians = [_median(column) for column in zip(*sheets.values(), strict=True)]
-    best = max(medians, default=Fraction(0))
-    merit = [median / best if best else Fraction(0) for median in medians]
+    medians = [median_low(column) for column in zip(*sheets.values(), strict=True)]
+    best = max(medians, default=0)
+    merit = [Fraction(median, best) if best else Fraction(0) for median in medians]
     half = Fraction(PPM, 2)
     honesty: dict[str, Fraction] = {}
     for judge, sheet in sheets.items():
         gaps = (abs(score - median) for score, median in zip(sheet, medians, strict=True))
-        furthest = max(gaps, default=Fraction(0))
+        furthest = max(gaps, default=0)
         honesty[judge.lower()] = max(Fraction(0), (half - furthest) / (half + furthest))
     judging = [honesty[one.lower()] for one in participants if one.lower() in honesty]
     most = max(judging, default=Fraction(1)) or Fraction(1)
@@ -154,7 +157,3 @@ def blockflow(sheets: Mapping[str, Sequence[int]], participants: Sequence[str]) 
         for one, share in zip(participants, merit, strict=True)
     ]
 
-
-def _median(values: Sequence[int]) -> Fraction:
-    ordered = sorted(values)
-    return Fraction(ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2], 2)

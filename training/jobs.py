@@ -46,13 +46,14 @@ class TrainJob(_Record):
 @dataclass(frozen=True)
 class TrainResult(_Record):
     """`loss` and `accuracy` are on the participant's own samples, as seen while training in the
-    last epoch; `seconds` is wall time of the whole job."""
+    last epoch, and None where the task keeps them private; `seconds` is wall time of the whole
+    job."""
 
     content_hash: str
     update_hash: str
     samples: int
-    loss: float
-    accuracy: float
+    loss: float | None
+    accuracy: float | None
     seconds: float
     participant: str
     task_id: int = 0
@@ -130,7 +131,8 @@ class AggregateResult(_Record):
     `rejected` pairs an address with its reason ("norm: ..."). `scores` has an integer for every
     accepted update: ppm by the task's scoring, 1 each for equal, the sample count for samples.
     `update_metrics[address]` = {accuracy, loss, norm, samples}. `state_ref` goes into the next
-    round's job.
+    round's job. `epsilon` is what rounds 1 to this one have spent of a participant's privacy (see
+    `training.privacy`), None without noise.
     """
 
     model_hash: str
@@ -147,3 +149,4 @@ class AggregateResult(_Record):
     task_id: int = 0
     round: int = 0
     state_ref: str = ""
+    epsilon: float | None = None

@@ -32,7 +32,7 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 import keras
 import tensorflow as tf
 
-from training import data, zoo
+from training import data, privacy, zoo
 from training.batches import LEAST_ROWS, FullBatch, bucket, pad, schedule
 from training.blobs import BlobStore
 from training.data import PURPOSE_SHUFFLE, Samples, generator
@@ -96,10 +96,13 @@ def train(
     blobs: BlobStore,
     progress: Progress | None = None,
     own: Samples | None = None,
+    noise_secret: bytes | None = None,
 ) -> TrainResult:
     """Trains one participant's share from the global model and stores the resulting weights.
 
     `own`: samples of the participant's own, in the place of a share of the task's data set.
+    In a private task only the noisy weights are stored, and what was seen while training stays
+    here. `noise_secret` is the participant's own; by default the hosted ones'.
 
     Raises BlobMissing, BlobCorrupt, DataError (slot, or a blob of another model), and
     TrainingError when the training diverged to NaN or infinity.
@@ -107,9 +110,12 @@ def train(
     started = time.perf_counter()
     config = TaskConfig.from_dict(job.config)
     share = data.share(config, job.slot) if own is None else own
+    reference = blobs.open_weights(job.model_ref)
+    loss: float | None
+    accuracy: float | None
     weights, loss, accuracy = fit(
         config,
-        blobs.open_weights(job.model_ref),
+        reference,
         share,
         generator(config.seed, PURPOSE_SHUFFLE, job.round, job.slot),
         progress,
@@ -119,6 +125,11 @@ def train(
             f"training of slot {job.slot} in round {job.round} diverged (NaN or infinity) at "
             f"learning rate {config.local.learning_rate}. Use a smaller one."
         )
+    if config.privacy.noisy:
+        secret = privacy.hosted_secret() if noise_secret is None else noise_secret
+        key = privacy.noise_key(secret, **job.to_dict())
+        weights = privacy.privatise(weights, reference, config.privacy.params, key)
+        loss = accuracy = None
     content_hash = blobs.put(encode(weights))
     return TrainResult(
         content_hash=content_hash,

@@ -13,6 +13,7 @@ from fractions import Fraction
 from functools import lru_cache, partial
 from typing import Protocol
 
+from training import privacy
 from training.aggregation import ServerState, Update, aggregate, initial_state
 from training.blobs import BlobStore
 from training.contribution import (
@@ -101,7 +102,15 @@ def aggregate_round(
         task_id=job.task_id,
         round=job.round,
         state_ref=state_ref,
+        epsilon=_epsilon(config, job.round),
     )
+
+
+def _epsilon(config: TaskConfig, rounds: int) -> float | None:
+    if not config.privacy.noisy:
+        return None
+    params = config.privacy.params
+    return privacy.epsilon(params["noise"], params["delta"], rounds)
 
 
 def _check_updates(
@@ -180,7 +189,11 @@ def _open_update(
         raise UpdateRejected("missing", f"no blob {update.content_hash} in the store") from error
     except BlobCorrupt as error:
         raise UpdateRejected("hash", str(error)) from error
-    return check_update(data, reference, config.algorithm.params["norm_bound"])
+    bound = config.algorithm.params["norm_bound"]
+    if config.privacy.noisy:  # the noise alone may be longer, and nothing honest is longer than:
+        count = sum(tensor.size for tensor in reference.values())
+        bound = privacy.longest_update(config.privacy.params, count)
+    return check_update(data, reference, bound)
 
 
 def _evaluate_finite(config: TaskConfig, weights: Weights, evaluate: Evaluate) -> Evaluation:

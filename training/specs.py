@@ -31,6 +31,7 @@ from training.choices import (
     MODELS,
     OPTIMIZERS,
     PARTITIONS,
+    PRIVACY,
     REWARD_MODES,
     SCORINGS,
     TASK_PARAMETERS,
@@ -51,6 +52,7 @@ __all__ = [
     "MODELS",
     "OPTIMIZERS",
     "PARTITIONS",
+    "PRIVACY",
     "REWARD_MODES",
     "SCORINGS",
     "TASK_PARAMETERS",
@@ -67,6 +69,7 @@ __all__ = [
     "ModelSpec",
     "OwnData",
     "Parameter",
+    "PrivacySpec",
     "TaskConfig",
     "TrainJob",
     "TrainResult",
@@ -234,6 +237,22 @@ class AlgorithmSpec:
 
 
 @dataclass(frozen=True)
+class PrivacySpec:
+    """What each participant does to hide its data; `params` as `PRIVACY[name]` allows."""
+
+    name: str = "none"
+    params: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        choice = _check_choice("privacy.name", self.name, PRIVACY)
+        set_field(self, "params", choice.check_params("privacy.params", self.params))
+
+    @property
+    def noisy(self) -> bool:
+        return self.name == "gaussian"
+
+
+@dataclass(frozen=True)
 class LocalSpec:
     """What each participant does with its own samples in a round."""
 
@@ -268,6 +287,7 @@ class TaskConfig:
     salt: str = ""
     version: int = CONFIG_VERSION
     scoring_params: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    privacy: PrivacySpec = field(default_factory=PrivacySpec)
 
     def __post_init__(self) -> None:
         if self.version != CONFIG_VERSION or isinstance(self.version, bool):
@@ -345,6 +365,14 @@ class TaskConfig:
                 f"for at most {EXACT_SHAPLEY} participants, and there are {self.participants}",
                 "Use shapley_sampled.",
             )
+        delta = self.privacy.params.get("delta", 0.0)
+        if delta * self.participants >= 1:
+            raise SpecError(
+                "privacy.params.delta",
+                delta,
+                f"below 1 ÷ {self.participants} participants",
+                "1e-5 suits up to some 10,000.",
+            )
         liars = self.algorithm.params.get("liars", 0.0)
         bad = int(liars * self.participants + 1e-9)
         if "liars" in self.algorithm.params and self.participants < 2 * bad + 3:
@@ -365,9 +393,16 @@ class TaskConfig:
         plain = asdict(self)
         if not self.scoring_params:
             del plain["scoring_params"]
+<<<<<<< HEAD
         for name in ("source", "schema"):
             if plain["dataset"][name] is None:
                 del plain["dataset"][name]
+=======
+        if self.dataset.source is None:
+            del plain["dataset"]["source"]
+        if self.privacy.name == "none":
+            del plain["privacy"]
+>>>>>>> 2f3f9ee (Private updates: clipping, noise with a secret, and an accountant; BlockFLow's median as its authors have it)
         return plain
 
     @classmethod
@@ -384,6 +419,7 @@ class TaskConfig:
             ("model", ModelSpec),
             ("algorithm", AlgorithmSpec),
             ("local", LocalSpec),
+            ("privacy", PrivacySpec),
         ):
             if name in values and not isinstance(values[name], kind):
                 values[name] = kind(**known(kind, f"{name}.", values[name]))

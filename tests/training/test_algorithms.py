@@ -17,7 +17,7 @@ from training.errors import DataError, SpecError
 from training.specs import AlgorithmSpec, TaskConfig
 from training.weights import Float32, decode, encode
 
-A, B, C = (f"0x{number:040x}" for number in (1, 2, 3))
+A, B, C, D = (f"0x{number:040x}" for number in (1, 2, 3, 4))
 
 
 def scored(*pairs: tuple[float, int]) -> list[Any]:
@@ -131,15 +131,29 @@ def test_blockflow_by_hand() -> None:
     assert blockflow(sheets, [A, B, C]) == [1_000_000, 500_000, 0]
     assert blockflow({"": [800_000, 400_000, 600_000]}, [A, B, C]) == [1_000_000, 500_000, 750_000]
     assert blockflow({"": [0, 0]}, [A, B]) == [0, 0]
-    # An outside judge has no share to lose, and A's honesty is the yardstick: .4 ÷ .6 of itself.
+    # An outside judge has no share to lose, and A's honesty is the yardstick. The lower medians
+    # .5, .3 make the merits 1 and .6.
     assert blockflow({A: [500_000, 300_000], "": [500_000, 500_000]}, [A, B]) == [
         1_000_000,
-        800_000,
+        600_000,
     ]
     with pytest.raises(DataError, match="takes 2 scores"):
         blockflow({A: [1]}, [A, B])
     with pytest.raises(DataError, match="at least one score sheet"):
         blockflow({}, [A])
+
+
+def test_blockflow_with_an_even_number_of_judges_by_hand() -> None:
+    """All four judge all four. Lower medians of the columns: .7, .6, .8, .2 → merits 7⁄8, 6⁄8, 1,
+    2⁄8. Furthest from a median: A .1, B .05, C .2, D .3 → (½ - t) ÷ (½ + t) = 4⁄6, 9⁄11, 3⁄7, 2⁄8,
+    of B's 9⁄11: 22⁄27, 1, 11⁄21, 11⁄36. The lesser of both: 22⁄27, 6⁄8, 11⁄21, 2⁄8."""
+    sheets = {
+        A: [700_000, 700_000, 800_000, 200_000],
+        B: [750_000, 600_000, 850_000, 200_000],
+        C: [900_000, 600_000, 800_000, 200_000],
+        D: [700_000, 600_000, 800_000, 500_000],
+    }
+    assert blockflow(sheets, [A, B, C, D]) == [814_814, 750_000, 523_809, 250_000]
 
 
 small = hnp.arrays(np.float32, 5, elements=st.floats(-1, 1, width=32))
