@@ -156,4 +156,3 @@ def blockflow(sheets: Mapping[str, Sequence[int]], participants: Sequence[str]) 
         int(min(share, honesty.get(one.lower(), most) / most) * PPM)
         for one, share in zip(participants, merit, strict=True)
     ]
-

@@ -393,16 +393,11 @@ class TaskConfig:
         plain = asdict(self)
         if not self.scoring_params:
             del plain["scoring_params"]
-<<<<<<< HEAD
         for name in ("source", "schema"):
             if plain["dataset"][name] is None:
                 del plain["dataset"][name]
-=======
-        if self.dataset.source is None:
-            del plain["dataset"]["source"]
         if self.privacy.name == "none":
             del plain["privacy"]
->>>>>>> 2f3f9ee (Private updates: clipping, noise with a secret, and an accountant; BlockFLow's median as its authors have it)
         return plain
 
     @classmethod

@@ -51,6 +51,7 @@ def train(job: TrainJob) -> tuple[str, int, float, float]:
 
     used = time.process_time()
     result = local.train(job, BlobStore.default())
+    assert result.loss is not None  # no benchmark trains privately
     return result.content_hash, result.samples, result.loss, time.process_time() - used
 
 
