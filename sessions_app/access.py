@@ -66,6 +66,15 @@ def _takes_part(user: User, task: Task) -> bool:
     return bool(mine & set(task.evaluators)) or task.members.filter(address__in=mine).exists()
 
 
+def _owns(user: User, thing: Any) -> bool:
+    """Drafts and templates."""
+    return bool(user.is_admin or thing.owner_id == user.pk)
+
+
+def _owner_or_admin(thing: Any) -> str:
+    return f"{thing.owner.short_name} or an admin"
+
+
 def _claims_for(user: User, member: Participant) -> bool:
     """The earner, by hosted account or linked wallet, and whoever runs the task: the contract
     pays the earner alone, whoever sends the claim."""
@@ -111,6 +120,12 @@ _TABLE = (
     Action("task.launch", "start this task", OPERATORS, _owns_task, _task_people),
     Action("task.start", "begin this task early", OPERATORS, _owns_task, _task_people),
     Action("task.cancel", "end this task", OPERATORS, _owns_task, _task_people),
+    # what stands before a task
+    Action("draft.create", "begin a draft", OPERATORS),
+    Action("draft.change", "change this draft", OPERATORS, _owns, _owner_or_admin),
+    Action("template.create", "save templates", OPERATORS),
+    Action("template.delete", "delete this template", OPERATORS, _owns, _owner_or_admin),
+    Action("price.remember", "remember prices of other networks", OPERATORS),
     Action(
         "task.files",
         "read the models and updates of this task",

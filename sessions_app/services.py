@@ -6,7 +6,7 @@ wakes the orchestrator; nobody waits for a block inside a request.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import wraps
 from typing import TypeVar, cast
@@ -97,12 +97,14 @@ def task_create(
     join_seconds: int = 3600,
     hosted_places: int | None = None,
     min_participants: int | None = None,
+    quorum: int | None = None,
 ) -> Task:
     """Save a task as a draft: nothing is sent and nothing is spent.
 
     `pool` and `stake` (per participant) in wei. `evaluators` are scored for here, those in
-    `outside_evaluators` (addresses) score by themselves; more than half of all must agree. With
-    outside evaluators and no `evaluators`, nobody scores here.
+    `outside_evaluators` (addresses) score by themselves; `quorum` of all must agree (None: just
+    over half, the least that the contract takes). With outside evaluators and no `evaluators`,
+    nobody scores here.
 
     `hosted_places` of the configuration's participants are trained for here (None: all); wallets
     and agents join the others by themselves. `min_participants` (None: all) may start.
@@ -131,8 +133,7 @@ def task_create(
     _set_config(task, config)
     task.outside_evaluators = _addresses(outside_evaluators)
     chosen = list(evaluators) or ([] if task.outside_evaluators else default_evaluators())
-    # The contract asks for more than half.
-    task.quorum = (len(chosen) + len(task.outside_evaluators)) // 2 + 1
+    task.quorum = _quorum(len(chosen) + len(task.outside_evaluators), quorum)
     with transaction.atomic():
         task.save()
         task.evaluator_accounts.set(chosen)
@@ -151,10 +152,16 @@ def task_change(
     stake: int,
     hosted_places: int | None = None,
     min_participants: int | None = None,
+    evaluators: Iterable[Account] | None = None,
+    outside_evaluators: Iterable[str] | None = None,
+    quorum: int | None = None,
+    seconds: Mapping[str, int] | None = None,
 ) -> Task:
     """Change a draft. Raises WrongStage once the launch has begun.
 
-    `hosted_places` and `min_participants` None: as before, and all when it was all before.
+    `hosted_places` and `min_participants` None: as before, and all when it was all before. What
+    else is None stays as it is; a change of the evaluators without a `quorum` makes it just over
+    half. `seconds`: the deadlines by their names, as `update_seconds`.
     """
     require(by, "task.change", task)
     if task.stage not in (Task.Stage.DRAFT, Task.Stage.FAILED):
@@ -178,8 +185,16 @@ def task_change(
     task.reward_mode = config.reward_mode
     task.initial_model_hash = ""
     _set_config(task, config)
+    for name, value in (seconds or {}).items():
+        setattr(task, name, value)
+    chosen = list(task.evaluator_accounts.all() if evaluators is None else evaluators)
+    if outside_evaluators is not None:
+        task.outside_evaluators = _addresses(outside_evaluators)
+    if quorum is not None or evaluators is not None or outside_evaluators is not None:
+        task.quorum = _quorum(len(chosen) + len(task.outside_evaluators), quorum)
     with transaction.atomic():
         task.save()
+        task.evaluator_accounts.set(chosen)
         _set_quote(task)
         audit.record(by, "task.change", task, {"title": task.title})
     return task
@@ -405,6 +420,17 @@ def _set_config(task: Task, config: TaskConfig) -> None:
     salted = replace(config, salt=task.uuid.hex)
     task.config = salted.to_dict()
     task.config_hash = salted.hash()
+
+
+def _quorum(evaluators: int, wanted: int | None) -> int:
+    least = evaluators // 2 + 1
+    if wanted is not None and not least <= wanted <= evaluators:
+        raise InvalidTask(
+            f"A quorum of {wanted} of {evaluators} evaluators does not do: the contract takes more "
+            f"than half and at most all, from {least} to {evaluators}.",
+            field="quorum",
+        )
+    return wanted or least
 
 
 def _set_quote(task: Task) -> None:

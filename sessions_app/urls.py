@@ -3,7 +3,7 @@
 from django.contrib.auth import views as auth
 from django.urls import path
 
-from sessions_app.views import home, ledger, models, participants, rewards, tasks, wallet
+from sessions_app.views import home, ledger, models, participants, rewards, tasks, wallet, wizard
 
 urlpatterns = [
     path("", home.home, name="home"),
@@ -14,9 +14,34 @@ urlpatterns = [
     path("health/workers/", home.workers, name="workers"),
     path("search/", home.search, name="search"),
     path("tasks/", tasks.task_index, name="tasks"),
-    path("tasks/new/", tasks.task_new, name="task-new"),
+    path("tasks/new/", wizard.task_new, name="task-new"),
+    path("tasks/drafts/<int:pk>/save/", wizard.draft_save, name="draft-save"),
+    path("tasks/drafts/<int:pk>/delete/", wizard.draft_delete, name="draft-delete"),
+    path("tasks/drafts/<int:pk>/partition/", wizard.draft_partition, name="draft-partition"),
+    path(
+        "tasks/drafts/<int:pk>/partition.csv",
+        wizard.draft_partition,
+        {"kind": "csv"},
+        name="draft-partition-csv",
+    ),
+    path(
+        "tasks/drafts/<int:pk>/partition.json",
+        wizard.draft_partition,
+        {"kind": "json"},
+        name="draft-partition-json",
+    ),
+    path("tasks/drafts/<int:pk>/check/", wizard.draft_check, name="draft-check"),
+    path("tasks/drafts/<int:pk>/quote.json", wizard.draft_quote, name="draft-quote"),
+    path("tasks/drafts/<int:pk>/prices/", wizard.price_save, name="price-save"),
+    path(
+        "tasks/drafts/<int:pk>/prices/<int:price>/forget/",
+        wizard.price_forget,
+        name="price-forget",
+    ),
+    path("tasks/drafts/<int:pk>/<slug:step>/", wizard.draft_step, name="draft"),
+    path("tasks/templates/<int:pk>/delete/", wizard.template_delete, name="template-delete"),
     path("tasks/<int:pk>/", tasks.task_detail, name="task"),
-    path("tasks/<int:pk>/edit/", tasks.task_edit, name="task-edit"),
+    path("tasks/<int:pk>/edit/", wizard.task_edit, name="task-edit"),
     path("tasks/<int:pk>/parts/", tasks.task_parts, name="task-parts"),
     path("tasks/<int:pk>/series.json", tasks.series_json, name="task-series-json"),
     path("tasks/<int:pk>/series.csv", tasks.series_csv, name="task-series-csv"),
@@ -25,7 +50,8 @@ urlpatterns = [
     path("tasks/<int:pk>/config.json", tasks.config_json, name="task-config"),
     path("tasks/<int:pk>/start/", tasks.task_start, name="task-start"),
     path("tasks/<int:pk>/cancel/", tasks.task_cancel, name="task-cancel"),
-    path("tasks/<int:pk>/clone/", tasks.task_clone, name="task-clone"),
+    path("tasks/<int:pk>/clone/", wizard.task_clone, name="task-clone"),
+    path("tasks/<int:pk>/template/", wizard.template_new, name="template-new"),
     path("tasks/<int:pk>/claim/", tasks.task_claim, name="task-claim"),
     path("models/", models.model_index, name="models"),
     path("models/<int:pk>/", models.model_detail, name="model"),

@@ -64,6 +64,18 @@ class QuoteLine:
 
 
 @dataclass(frozen=True)
+class PartyCost:
+    """Of one member of a party: ``tokens`` and fees in wei."""
+
+    label: str
+    tokens: int
+    gas: int
+    fee: int | None
+    gas_relayed: int
+    fee_relayed: int | None
+
+
+@dataclass(frozen=True)
 class Quote:
     """``lines`` with each update sent by its participant; ``relayed`` is what the operator pays
     instead when updates are collected and sent in batches. ``gas_price`` in wei per gas."""
@@ -111,6 +123,23 @@ class Quote:
     @property
     def total_fee(self) -> int | None:
         return self.fee(self.gas)
+
+    @property
+    def parties(self) -> list[PartyCost]:
+        """What one member of each party pays."""
+        people = self.terms.participants
+        told: dict[Party, tuple[str, int]] = {
+            "operator": ("Operator (pool)", self.terms.pool),
+            "participant": (f"Each of {people} participants (stake)", self.terms.stake),
+            "evaluator": (f"Each of {self.terms.evaluators} evaluators", 0),
+        }
+        rows = []
+        for party, (label, tokens) in told.items():
+            direct, relayed = self.gas_each(party), self.gas_each(party, relayed=True)
+            rows.append(
+                PartyCost(label, tokens, direct, self.fee(direct), relayed, self.fee(relayed))
+            )
+        return rows
 
     # --- stored on the task ---------------------------------------------------------------
 
@@ -327,28 +356,4 @@ def _price_row(
         fee_relayed=relayed,
         money=None if coin is None else coin * fee / 10**18,
         money_relayed=None if coin is None else coin * relayed / 10**18,
-    )
-
-
-# --- the form that the wizard replaces -------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class GasTable:
-    """Gas units by call; ``price`` in wei per gas, of the newest transaction (None: none yet)."""
-
-    fixed: int  # approve, createTask, start
-    join: int  # per participant
-    submit: int  # per participant and round
-    evaluate: int  # per round: scores and aggregate
-    price: int | None
-
-
-def gas_table() -> GasTable:
-    return GasTable(
-        fixed=round(_at("approve", 10) + _at("createTask", 10) + _at("start", 10)),
-        join=round(_at("join", 10)),
-        submit=round(_at("submitUpdate", 10)),
-        evaluate=round(_at("submitScores + submitAggregate", 10)),
-        price=current_price(),
     )

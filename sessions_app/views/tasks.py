@@ -14,16 +14,16 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
 from sessions_app import services
-from sessions_app.errors import BcflError, InvalidTask, NotAllowed
+from sessions_app.errors import BcflError
 from sessions_app.formats import amount, count, exact_amount
-from sessions_app.forms import TaskForm
 from sessions_app.models import Task
 from sessions_app.publish import ALL_PARTS
-from sessions_app.selectors.quote import gas_table, task_quote_now
+from sessions_app.selectors.quote import task_quote_now
 from sessions_app.selectors.series import csv_text, task_series
 from sessions_app.selectors.task_data import task_data, task_get
 from sessions_app.selectors.task_page import TaskPage, task_page
 from sessions_app.selectors.tasks import FILTERS, task_list
+from sessions_app.task_review import draft_rows
 from sessions_app.views.base import acts, is_htmx, page, viewer
 
 
@@ -54,71 +54,11 @@ def task_index(request: HttpRequest) -> HttpResponse:
         raise Http404(f"There is no list “{kind}”; use {', '.join(FILTERS)}.")
     found = task_list(viewer(request), kind=kind, before=_number(request, "before"))
     context = {"tasks": found, "filters": list(FILTERS)}
+    if kind == "drafts":
+        context["drafts"] = draft_rows(viewer(request))
     if request.GET.get("part"):
         return render(request, "partials/task_table.html", context)
     return page(request, "pages/tasks.html", context, nav="tasks")
-
-
-@login_required
-@acts("task.create")
-def task_new(request: HttpRequest) -> HttpResponse:
-    user = viewer(request)
-    form = TaskForm(request.POST or None)
-    if request.method == "POST" and form.is_valid():
-        data = form.cleaned_data
-        try:
-            task = services.task_create(
-                owner=user,
-                title=data["title"],
-                config=form.config,
-                pool=data["pool"],
-                stake=data["stake"] or 0,
-            )
-            if "start" not in request.POST:
-                return redirect("task", task.pk)
-            try:
-                services.task_launch(task=task, by=user)
-            except BcflError as error:  # the draft is kept: nothing typed is lost
-                messages.error(request, str(error))
-            return redirect("task", task.pk)
-        except InvalidTask as error:
-            form.add_error(error.field if error.field in form.fields else None, str(error))
-    return _form_page(request, form, None)
-
-
-@login_required
-@acts("task.change")
-def task_edit(request: HttpRequest, pk: int) -> HttpResponse:
-    """Change a draft."""
-    user = viewer(request)
-    task = _task(pk)
-    if task.stage not in (Task.Stage.DRAFT, Task.Stage.FAILED):
-        messages.error(request, "Only a draft can be changed. Clone this task to vary it.")
-        return redirect("task", pk)
-    form = TaskForm(request.POST or None, initial=TaskForm.initial_of(task))
-    if request.method == "POST" and form.is_valid():
-        data = form.cleaned_data
-        try:
-            services.task_change(
-                task=task,
-                by=user,
-                title=data["title"],
-                config=form.config,
-                pool=data["pool"],
-                stake=data["stake"] or 0,
-            )
-            return redirect("task", pk)
-        except InvalidTask as error:
-            form.add_error(error.field if error.field in form.fields else None, str(error))
-    return _form_page(request, form, task)
-
-
-def _form_page(request: HttpRequest, form: TaskForm, task: Task | None) -> HttpResponse:
-    status = 422 if form.is_bound else 200
-    user = viewer(request)
-    balance = services.token_balance(user.account.address) if user.account else None
-    context = {"form": form, "task": task, "gas": gas_table(), "balance": balance}
-    return page(request, "pages/task_form.html", context, nav="tasks", status=status)
 
 
 @login_required
@@ -297,21 +237,6 @@ def task_cancel(request: HttpRequest, pk: int) -> HttpResponse:
         return "The cancellation is on its way to the chain."
 
     return _act(request, pk, cancel)
-
-
-@login_required
-@require_POST
-@acts("task.clone")
-def task_clone(request: HttpRequest, pk: int) -> HttpResponse:
-    try:
-        copy = services.task_clone(task=_task(pk), by=viewer(request))
-    except NotAllowed:
-        raise
-    except BcflError as error:
-        messages.error(request, str(error))
-        return _go(request, reverse("task", args=(pk,)))
-    messages.success(request, "A new draft with the same settings. Change what you like.")
-    return _go(request, reverse("task-edit", args=(copy.pk,)))
 
 
 @login_required

@@ -136,15 +136,6 @@ def test_a_draft_is_deleted(as_operator: Client, operator: User) -> None:
     assert not Task.objects.exists()
 
 
-def test_a_clone_is_a_new_draft(as_operator: Client, operator: User) -> None:
-    factories.account("Evaluator 1", "evaluator")
-    task = factories.finished_task(operator).task
-    answer = as_operator.post(f"/tasks/{task.pk}/clone/")
-    copy = Task.objects.exclude(pk=task.pk).get()
-    assert answer["Location"] == f"/tasks/{copy.pk}/edit/"
-    assert (copy.stage, copy.pool) == (Task.Stage.DRAFT, task.pool)
-
-
 def test_parts_are_swapped_out_of_band(as_operator: Client, operator: User) -> None:
     task = factories.running_task(operator, rounds=1).task
     Task.objects.filter(pk=task.pk).update(live_seq=41)

@@ -14,7 +14,17 @@ from django.utils import timezone
 from chain.models import OutgoingTransaction
 from sessions_app import access, audit, urls
 from sessions_app.errors import NotAllowed
-from sessions_app.models import AuditEntry, Invitation, Participant, Seat, Task, User, Wallet
+from sessions_app.models import (
+    AuditEntry,
+    Invitation,
+    Participant,
+    Seat,
+    Task,
+    TaskDraft,
+    TaskTemplate,
+    User,
+    Wallet,
+)
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -30,6 +40,11 @@ EXPECTED: dict[str, str] = {
     "task.launch": "o:own a",
     "task.start": "o:own a",
     "task.cancel": "o:own a",
+    "draft.create": "o a",
+    "draft.change": "o:own a",
+    "template.create": "o a",
+    "template.delete": "o:own a",
+    "price.remember": "o a",
     "transaction.retry": "o:own a",
     "task.files": "o:own p:own a",
     "update.upload": "o:own p:own a:own",
@@ -100,6 +115,8 @@ def _things(user: User, other: User) -> dict[str, Callable[[], Any]]:
             reference=f"task:{factories.draft(user, 'Sent').pk}"
         ),
         "update": lambda: Participant(address=_wallet_of(user)),
+        "draft": lambda: TaskDraft(owner=user),
+        "template": lambda: TaskTemplate(owner=user),
         "wallet": lambda: Wallet(user=user),
         "token": lambda: Wallet(user=user),  # anything with a user
         "webhook": lambda: Wallet(user=user),
@@ -212,7 +229,7 @@ def test_what_is_done_is_recorded(people: dict[str, User]) -> None:
     client.post(f"/tasks/{task.pk}/clone/")
     client.post(f"/tasks/{task.pk}/cancel/")
     entries = {entry.action: entry for entry in AuditEntry.objects.all()}
-    assert set(entries) == {"task.create", "task.cancel"}
+    assert set(entries) == {"draft.create", "task.cancel"}
     deleted = entries["task.cancel"]
     assert (deleted.actor_name, deleted.target) == ("mara", f"task:{task.pk}")
     assert deleted.address == "192.0.2.7"
