@@ -135,18 +135,24 @@ def _terms(task: Task) -> list[str]:
         if task.stake
         else "No stake is asked for."
     )
+    pay, full = _plural(task.rounds, "pays", "pay each"), task.max_participants
     return [
         stake,
-        f"{count(task.rounds, 'round')} pay {each} FLT each, from {amount(task.pool_funded)} FLT "
+        f"{count(task.rounds, 'round')} {pay} {each} FLT, from {amount(task.pool_funded)} FLT "
         f"that are in the contract already. A round's reward is divided "
         f"{MODES.get(task.reward_mode, task.reward_mode)}.",
         f"In each round you have {duration(task.update_seconds)} to train and to send your update. "
         "Who is late earns nothing in that round.",
-        f"{count(evaluators, 'evaluator')} score the updates within "
-        f"{duration(task.score_seconds)} and vote for the result within "
+        f"{count(evaluators, 'evaluator')} {_plural(evaluators, 'scores', 'score')} the updates "
+        f"within {duration(task.score_seconds)} and "
+        f"{_plural(evaluators, 'votes', 'vote')} for the result within "
         f"{duration(task.aggregate_seconds)}; {task.quorum} of {evaluators} must agree.",
-        f"The task starts when {count(task.max_participants, 'participant')} have joined, or with "
-        f"at least {task.min_participants} when joining ends. If fewer join, everyone gets the "
-        "stake back.",
+        f"The task starts when {count(full, 'participant')} {_plural(full, 'has', 'have')} joined, "
+        f"or with at least {task.min_participants} when joining ends. If fewer join, everyone "
+        "gets the stake back.",
         "After a missed deadline anyone can end the task; stakes and what was earned stay yours.",
     ]
+
+
+def _plural(number: int, one: str, many: str) -> str:
+    return one if number == 1 else many

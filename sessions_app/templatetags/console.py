@@ -130,6 +130,12 @@ def person(party: Any, note: str = "") -> dict[str, Any]:
 
 
 @register.filter
+def flt_fixed(wei: int | None, digits: int) -> str:
+    """FLT with so many places always, so that a column lines up."""
+    return formats.amount(wei, digits, keep_zeros=True)
+
+
+@register.filter
 def wei_exact(wei: int | None) -> str:
     """All of the places of an amount in FLT: ``12.408163265306122448``."""
     return "–" if wei is None else formats.exact_amount(wei)
