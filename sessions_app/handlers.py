@@ -12,7 +12,7 @@ from chain.events import DecodedEvent
 from chain.typed import unpack_updates
 from sessions_app.fold import Fold
 from sessions_app.models import Participant, Round, Task
-from sessions_app.rewards import reward_root, round_rewards
+from sessions_app.rewards import by_index, reward_root, round_rewards
 
 Handler = Callable[[Fold, DecodedEvent], None]
 REWARD_MODES = ("equal", "samples", "score")  # the contract's enum, in order
@@ -160,11 +160,13 @@ def on_round_finalized(fold: Fold, event: DecodedEvent) -> None:
         task.topped_up = False
 
     members = fold.participants_of(task)
+    sheets = fold.score_sheets_of(round_)
+    places = ((member.index, member.address) for member in members)
     lines = round_rewards(
         mode=task.reward_mode,
         reward=round_.reward,
-        addresses=[member.address for member in members],
-        score_sheets=fold.score_sheets_of(round_),
+        addresses=by_index(places, max(map(len, sheets), default=0)),
+        score_sheets=sheets,
         samples=fold.samples_of(round_),
         earned_before={member.address: member.earned for member in members},
     )
@@ -172,7 +174,9 @@ def on_round_finalized(fold: Fold, event: DecodedEvent) -> None:
     round_.rewards_match = reward_root(event.args["taskId"], cumulative) == round_.reward_root
     if round_.rewards_match:
         # Only what the chain vouches for is shown as earned.
-        for member, line in zip(members, lines, strict=True):
+        of_address = {line.address: line for line in lines}
+        for member in members:
+            line = of_address[member.address]
             member.earned = line.cumulative
             fold.touch(member)
             fold.add_reward(round_, member, line)

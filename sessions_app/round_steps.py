@@ -25,6 +25,7 @@ from sessions_app.models import (
 )
 from sessions_app.relay import relay_signed
 from sessions_app.rewards import reward_root, round_rewards
+from sessions_app.selectors.members import member_places
 from sessions_app.selectors.updates import NO_CONTENT, published_updates, updates_complete
 from training.scoring import pack_scores
 from training.specs import UpdateRef
@@ -262,8 +263,7 @@ def _aggregate(task: Task, round_: Round, run: RoundRun) -> None:
     run.attempts += 1
     run.lease_until = now + timedelta(seconds=10) + 2 * training_lease()
     run.save(update_fields=("status", "attempts", "lease_until"))
-    members = list(task.members.order_by("index").values_list("address", flat=True))
-    jobs.round_aggregate(task, round_, run, updates, members)
+    jobs.round_aggregate(task, round_, run, updates, member_places(task))
     publish.task_changed(task.pk, ("now",))
 
 
@@ -283,8 +283,7 @@ def _update_refs(round_: Round) -> list[UpdateRef]:
 
 def _submit_result(task: Task, round_: Round, run: RoundRun) -> None:
     assert run.result is not None
-    members = list(task.members.order_by("index"))
-    addresses = [member.address for member in members]
+    addresses = member_places(task)
     scored = set(round_.score_sheets.values_list("evaluator", flat=True))
     evaluators = list(task.evaluator_accounts.order_by("pk"))
     for account in evaluators:
@@ -301,7 +300,7 @@ def _submit_result(task: Task, round_: Round, run: RoundRun) -> None:
             round_.score_sheets.order_by("evaluator").values_list("scores", flat=True)
         ),
         samples=dict(round_.updates.values_list("participant__address", "samples")),
-        earned_before={member.address: member.earned for member in members},
+        earned_before=dict(task.members.values_list("address", "earned")),
     )
     assert task.onchain_id is not None
     root = reward_root(task.onchain_id, {line.address: line.cumulative for line in lines})

@@ -19,7 +19,7 @@ from chain.network import client_current
 from chain.selectors import contract_address
 from sessions_app.errors import BcflError
 from sessions_app.models import Claim, Participant, Reward, Round, ScoreSheet, Task, Update
-from sessions_app.rewards import combined_scores, reward_proof, round_shares
+from sessions_app.rewards import by_index, combined_scores, reward_proof, round_shares
 from sessions_app.selectors.ledger.rows import chain_id
 from sessions_app.selectors.ledger.values import find_item
 from sessions_app.selectors.people import Names, Party, names_of
@@ -126,7 +126,7 @@ def why(task_pk: int, number: int, address: str) -> Why:
     sheets = list(ScoreSheet.objects.filter(round=round_).order_by("evaluator"))
     updates = {row.participant_id: row for row in Update.objects.filter(round=round_)}
     samples = {m.address: updates[m.pk].samples for m in members if m.pk in updates}
-    seats = _by_index(members)
+    seats = by_index((m.index, m.address) for m in members)
     scores = combined_scores([sheet.scores for sheet in sheets], len(seats))
     shares = round_shares(
         mode=task.reward_mode,
@@ -241,14 +241,6 @@ def _coordinator() -> str:
         return contract_address(COORDINATOR)
     except NotDeployed:
         return ""
-
-
-def _by_index(members: Sequence[Participant]) -> list[str]:
-    """Addresses in the contract's order; empty where an index was given back and not taken."""
-    seats = [""] * (max(m.index for m in members) + 1)
-    for member in members:
-        seats[member.index] = member.address
-    return seats
 
 
 def _line(

@@ -68,6 +68,7 @@ def test_no_violation_on_any_page(console: Console, open_page: OpenPage) -> None
     refused.refuse(slot=3)
     transaction = running.created_tx
     address = operator.account.address if operator.account else ""
+    eastfield = factories.address_of("Eastfield")
     pages = {
         operator.username: [
             "/",
@@ -91,10 +92,19 @@ def test_no_violation_on_any_page(console: Console, open_page: OpenPage) -> None
             "/ledger/contracts/FLCoordinator/",
             "/search/?q=a",
             "/settings/",
+            "/participants/",
+            "/participants/?q=nobody",
+            "/participants/?sort=luck",
+            f"/participants/{address}/",
+            f"/participants/{eastfield}/",
+            "/rewards/",
+            f"/rewards/{running.pk}/2/{eastfield}/",
+            f"/rewards/{running.pk}/3/{eastfield}/",
+            f"/tasks/{running.pk}/join/",
             "/tasks/9999/",
             "/search/?q=nothing",
         ],
-        "eastfield": ["/", f"/tasks/{running.pk}/", "/tasks/new/"],
+        "eastfield": ["/", "/rewards/", f"/tasks/{running.pk}/", "/tasks/new/"],
         admin.username: ["/"],
     }
     wrong: dict[str, list[str]] = {}

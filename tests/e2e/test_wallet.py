@@ -321,7 +321,6 @@ def test_the_whole_way_with_ones_own_key(
     page.get_by_role("button", name="Claim 90 FLT").click()
     expect(flow).to_contain_text("cumulativeAmount")
     expect(flow).to_contain_text("90 FLT")
-    wrong |= in_every_look(page, "claim review")
     flow.get_by_role("button", name="Sign in Test Wallet").click()
     expect(flow).to_contain_text("Written into the console", timeout=SOON)
     assert read(TOKEN, "balanceOf", wallet.key.address) == 180 * FLT
@@ -355,6 +354,39 @@ def test_the_whole_way_with_ones_own_key(
     expect(bad).to_have_count(1)
     expect(bad).to_contain_text("asked through your wallet")
     expect(bad).to_contain_text("The root on chain is 0xdeadbeef")
+    wallet.lie = None
+
+    def refused_steps() -> list[str]:
+        expect(check.locator("[data-verdict]")).to_have_text("Does not hold")
+        return [item.split("\n")[0] for item in bad.all_inner_texts()]
+
+    # A server that tells another root, a changed amount, a changed score: each is seen.
+    lie = json.dumps({"root": factories.hash_of("a lie"), "how": "task(1)", "block": None})
+    page.route("**/root.json", lambda route: route.fulfill(body=lie))
+    page.reload()
+    assert refused_steps() == ["The root on chain, asked through this server"]
+    expect(bad).to_contain_text(factories.hash_of("a lie"))
+    page.unroute("**/root.json")
+    page.reload()
+    expect(check.locator("[data-verdict]")).to_have_text("Holds")
+    check.get_by_text("Try to cheat").click()
+    check.get_by_label("Earned so far, in wei").fill(str(POOL + 1))
+    check.get_by_role("button", name="Check this amount").click()
+    assert refused_steps()[0] == "Earned before + this round = amount in the leaf"
+    assert len(refused_steps()) == 5
+    check.get_by_role("button", name="Restore").click()
+    expect(check.locator("[data-verdict]")).to_have_text("Holds")
+
+    def another_score(route: Route) -> None:
+        answer = route.fetch()
+        route.fulfill(
+            response=answer, body=answer.text().replace('"score": 912340', '"score": 912341')
+        )
+
+    page.route(f"**/1/{wallet.key.address}/", another_score)
+    page.reload()
+    assert refused_steps() == ["The scores' medians are those shown"]
+    expect(bad).to_contain_text("is 912341, but the numbers give 912340")
     assert {look: found for look, found in wrong.items() if found} == {}
 
 

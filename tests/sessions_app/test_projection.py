@@ -27,6 +27,8 @@ from sessions_app.models import (
     User,
 )
 from sessions_app.projection import PARTS, TaskProjection, rebuild, rebuild_if_replaced
+from sessions_app.rewards import NOBODY
+from sessions_app.selectors.members import member_places
 from tests.sessions_app.conftest import record_deployment
 from tests.sessions_app.script import CONTRACT, OPERATOR, A, B, C, Script, two_rounds, word
 
@@ -217,6 +219,27 @@ def test_leaving_an_open_task_frees_the_index() -> None:
     TaskProjection().apply(script.network, script.events[:3])
     TaskProjection().apply(script.network, script.events[3:])
     assert list(Participant.objects.values_list("index", "address")) == [(0, C), (1, B)]
+
+
+def test_an_index_that_nobody_took_again_has_its_place_in_the_score_sheets() -> None:
+    """B and D leave the open task: 1 stays free, 3 was the last one handed out."""
+    d = "0x" + "4" * 40
+    script = Script()
+    script.task()
+    script.join(A, B, C, d)
+    for gone in (B, d):
+        script.emit("ParticipantLeft", taskId=1, participant=gone, stakeReturned=10)
+    script.emit("TaskStarted", taskId=1, participants=2)
+    script.open_round(1)
+    script.update(A, 1)
+    script.update(C, 1)
+    script.score(1, [3, 0, 1, 0])
+    script.finalize(1, scores={A: 3, C: 1}, samples={A: 50, C: 50}, earned_before={})
+    TaskProjection().apply(script.network, script.events)
+    assert Round.objects.get().rewards_match
+    earned = dict(Reward.objects.values_list("participant__address", "amount"))
+    assert earned == {A: 375, C: 125}
+    assert member_places(Task.objects.get()) == [A, NOBODY, C, NOBODY]
 
 
 def test_relayed_updates_are_updates_of_their_signers() -> None:
