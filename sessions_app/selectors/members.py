@@ -11,7 +11,7 @@ def member_places(task: Task) -> list[str]:
     """One address for every index that the contract has handed out; the zero address where it was
     given back in the Open phase and nobody has taken it again. Two queries."""
     joined = Log.objects.filter(
-        network_id=task.network_id, task_id=task.onchain_id, event="ParticipantJoined"
+        network_id=task.network_id or 0, task_id=task.onchain_id, event="ParticipantJoined"
     )
     handed_out = max(
         (args["index"] + 1 for args in joined.values_list("args", flat=True)), default=0
