@@ -50,14 +50,14 @@ class Transport:
             self._http.close()
 
     def get(self, path: str, params: Mapping[str, Any] | None = None) -> Any:
-        return self.request("GET", path, params=params).json()
+        return json_of(self.request("GET", path, params=params))
 
     def post(
         self, path: str, body: Any = None, *, key: str | None = None, signed_in: bool = True
     ) -> Any:
         """JSON of the answer; None when it is empty. `key`: the idempotency key, else a new one."""
         answer = self.request("POST", path, body=body, key=key, signed_in=signed_in)
-        return answer.json() if answer.content else None
+        return json_of(answer) if answer.content else None
 
     def request(
         self,
@@ -146,13 +146,26 @@ class Transport:
         )
 
 
+def json_of(answer: httpx.Response) -> Any:
+    """Raises ConsoleUnreachable when it is something else."""
+    try:
+        return answer.json()
+    except ValueError as error:
+        raise _no_console(answer) from error
+
+
+def _no_console(answer: httpx.Response) -> ConsoleUnreachable:
+    return ConsoleUnreachable(
+        f"{answer.url} answered HTTP {answer.status_code} in "
+        f"{answer.headers.get('Content-Type', 'no format')}: that is no BCFL Console, or a proxy "
+        "before it. Give the address of the console's first page."
+    )
+
+
 def _refusal(answer: httpx.Response) -> ApiProblem | ConsoleUnreachable:
     kind = answer.headers.get("Content-Type", "")
     if "json" not in kind and answer.status_code < 500:
-        return ConsoleUnreachable(
-            f"{answer.url} answered HTTP {answer.status_code} in {kind or 'no format'}: that is "
-            "no BCFL Console, or a proxy before it. Give the address of the console's first page."
-        )
+        return _no_console(answer)
     try:
         body = answer.json()
     except ValueError:

@@ -22,6 +22,8 @@ from sessions_app.models import IdempotencyKey
 KEPT_HOURS = 24
 _KEY = re.compile(r"[\x21-\x7e]{1,128}")
 View = Callable[..., HttpResponseBase]
+# Operations (by their names) that are sent by POST but change nothing: no key, no transaction.
+READS = frozenset({"models_predict", "auth_message"})
 
 
 def guarded(view: View) -> View:
@@ -63,7 +65,9 @@ def _once(
     free. Answers that hold a secret (`Cache-Control: no-store`) are not kept.
     """
     key = request.headers.get("Idempotency-Key", "")
-    if not key or request.method in SAFE or caller is None:
+    match = request.resolver_match
+    reads = request.method in SAFE or (match is not None and match.url_name in READS)
+    if not key or reads or caller is None:
         return run()
     if not _KEY.fullmatch(key):
         raise ApiError(

@@ -101,7 +101,7 @@ _TITLES = {
     ),
     "too-many": ("Too many requests", "Wait for the seconds in Retry-After."),
     "too-large": ("The body is too large", "Send less at once."),
-    "chain": ("The chain or a key refused", "Read the detail; nothing was changed."),
+    "chain": ("The chain or a key refused", "Nothing was changed; do what the detail says."),
     "chain-away": ("The chain does not answer", "Try again in a moment; nothing was changed."),
     "model-refused": ("The model is refused", "Restore its bytes; the chain's hash decides."),
     "serving": ("No worker answered", "Try again in a moment."),
