@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
 from django.conf import settings
 from django.utils import timezone
 from eth_utils.address import to_checksum_address
@@ -30,8 +31,10 @@ from chain.models import (
 from sessions_app.models import RoundRun, Seat, Task, TrainingRun, User
 from sessions_app.projection import TaskProjection
 from sessions_app.rewards import reward_root, round_rewards
+from training.blobs import BlobStore
 from training.canonical import keccak_hex
 from training.specs import TaskConfig
+from training.weights import encode
 
 FLT = 10**18
 GWEI = 10**9
@@ -473,3 +476,30 @@ def finished_task(
     for number in range(1, rounds + 1):
         story.finish_round(number)
     return story
+
+
+def model_bytes(number: float) -> bytes:
+    """Weights of the default model (digits, MLP), all of them `number`."""
+    shapes = {
+        "hidden_1/kernel": (64, 64),
+        "hidden_1/bias": (64,),
+        "logits/kernel": (64, 10),
+        "logits/bias": (10,),
+    }
+    return encode({name: np.full(shape, number, np.float32) for name, shape in shapes.items()})
+
+
+def store_models(task: Task, store: BlobStore) -> list[str]:
+    """Bytes for every version of a story's task, and rows that name them; their hashes."""
+    rounds = list(task.round_set.filter(phase="finalized").order_by("number"))
+    refs = [store.put(model_bytes(number)) for number in range(len(rounds) + 1)]
+    for found in rounds:
+        found.base_model_hash, found.model_hash = refs[found.number - 1 : found.number + 1]
+        found.save()
+        events = task.events.filter(name="AggregateSubmitted", round_number=found.number)
+        for event in events.select_related("log"):
+            event.log.args = {**event.log.args, "modelHash": found.model_hash}
+            event.log.save()
+    Task.objects.filter(pk=task.pk).update(model_hash=refs[-1])
+    task.refresh_from_db()
+    return refs

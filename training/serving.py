@@ -120,7 +120,8 @@ def holdout_sample(config: Mapping[str, Any], number: int) -> dict[str, Any]:
     at = int(held[number])
     label = int(dataset.y[at])
     return {
-        "row": [round(float(value), 6) for value in dataset.x[at].reshape(-1)],
+        # The shortest decimals that are the same float32: 111.8, not 111.800003.
+        "row": [float(str(value)) for value in dataset.x[at].reshape(-1)],
         "label": label,
         "class": dataset.class_names[label],
         "number": number,

@@ -67,3 +67,10 @@ for _pattern in _patterns:
     _pattern.callback = guarded(_pattern.callback)
 _patterns.append(path("<path:rest>", nothing_here))
 urlpatterns = [path("", (_patterns, _app, _namespace))]
+
+
+# The path that was promised before the API had versions: the same operation.
+_predict = [pattern for pattern in _patterns if getattr(pattern, "name", "") == "models_predict"]
+assert len(_predict) == 1
+assert _predict[0].callback is not None
+predict = _predict[0].callback

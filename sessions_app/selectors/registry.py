@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Subquery, Sum
 
+from sessions_app.access import addresses_of
 from sessions_app.errors import NoSuchVersion
 from sessions_app.models import ModelDecision, Round, Task, Update, User
 from sessions_app.selectors.task_config import config_labels, task_config
@@ -319,7 +320,7 @@ class ModelRow:
     title: str
     labels: str
     owner: str
-    mine: bool
+    may_try: bool
     versions: int
     latest: int
     latest_ppm: int | None
@@ -366,7 +367,7 @@ def model_list(
     before: int | None = None,
     length: int = PAGE_LENGTH,
 ) -> ModelList:
-    """Models with at least one finalised round, newest first. Five queries."""
+    """Models with at least one finalised round, newest first. A constant number of queries."""
     finalized = Round.objects.filter(task=OuterRef("pk"), phase=Round.Phase.FINALIZED)
     found = Task.objects.filter(Exists(finalized))
     if query:
@@ -404,6 +405,7 @@ def model_list(
             "task_id", "number", "accuracy_ppm"
         )
     }
+    usable = _usable(viewer, [task.pk for task in page])
     rows = []
     for task in page:
         config = task_config(task)
@@ -414,7 +416,7 @@ def model_list(
                 title=task.title,
                 labels=" · ".join(config_labels(config)) if config else "Another client's task",
                 owner=task.owner.short_name if task.owner else "another client",
-                mine=task.owner_id == viewer.pk,
+                may_try=task.pk in usable,
                 versions=task.latest,
                 latest=task.latest,
                 latest_ppm=task.latest_ppm,
@@ -424,6 +426,19 @@ def model_list(
             )
         )
     return ModelList(rows, kind, query, counts, page[-1].pk if more and page else None)
+
+
+def _usable(viewer: User, tasks: list[int]) -> set[int]:
+    """Those whose models this person may ask: as the action model.predict, for a whole list."""
+    if viewer.is_admin:
+        return set(tasks)
+    found = Task.objects.filter(
+        Q(owner=viewer)
+        | Q(seats__account=viewer.account_id or -1)
+        | Q(members__address__in=addresses_of(viewer)),
+        pk__in=tasks,
+    )
+    return set(found.values_list("pk", flat=True))
 
 
 def _production_of(tasks: QuerySet[Task]) -> dict[int, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any
 from urllib.parse import quote
@@ -52,6 +52,7 @@ STATUS: dict[type[BcflError], int] = {
     BadInput: 422,
     ServingTrouble: 503,
 }
+SHOWN = 12  # versions in the table before one asks for all
 MAX_BODY = 8 << 20  # bytes of one prediction request
 
 
@@ -114,6 +115,7 @@ def model_detail(request: HttpRequest, pk: int) -> HttpResponse:
         "model": model,
         "comparison": comparison,
         "wrong": wrong,
+        "shown": _shown(model, everything="all" in request.GET, also=numbers),
         "may": _may(request, model.task),
         "curve": {
             "versions": [v.number for v in model.versions],
@@ -124,6 +126,16 @@ def model_detail(request: HttpRequest, pk: int) -> HttpResponse:
         },
     }
     return page(request, "pages/model.html", context, nav="models")
+
+
+def _shown(
+    model: RegisteredModel, *, everything: bool, also: Sequence[int | None]
+) -> list[Version]:
+    """Newest first: the latest ones and those that matter, unless everything is wanted."""
+    newest = model.versions[::-1]
+    keep = {v.number for v in newest[:SHOWN]} | {0, *also}
+    keep |= {v.number for v in (model.production, model.best, model.before) if v}
+    return [v for v in newest if everything or v.number in keep or v.stage == "retired"]
 
 
 @login_required

@@ -55,7 +55,7 @@ function draw() {
       },
       series: [
         {},
-        { stroke: colour("--accuracy"), width: 2.5, spanGaps: true, points: { show: true, size: 6, fill: colour("--accuracy") } },
+        { stroke: colour("--accuracy"), width: 2.5, spanGaps: true, points: { show: data.versions.length < 40, size: 6, fill: colour("--accuracy") } },
         { stroke: colour("--ink-3"), width: 1.5, dash: [4, 3], scale: "loss", spanGaps: true, points: { show: false } },
       ],
       axes: [

@@ -9,6 +9,7 @@ const [height, width, depth] = ["height", "width", "depth"].map((name) => Number
 const part = (name) => root.querySelector(`[data-${name}]`);
 const csrf = JSON.parse(document.body.getAttribute("hx-headers"))["X-CSRFToken"];
 const number = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
+const tenths = new Intl.NumberFormat("en", { minimumFractionDigits: 1, maximumFractionDigits: 1 });
 
 let about = null; // what the model takes and answers
 let pad = null;
@@ -53,7 +54,7 @@ async function start() {
     trouble(error.message);
     return;
   }
-  part("state").textContent = about.warm ? "Ready" : `Ready, loaded in ${number.format(about.seconds)} s`;
+  part("state").textContent = about.warm || about.seconds < 0.1 ? "Ready" : `Ready, loaded in ${number.format(about.seconds)} s`;
   root.querySelectorAll("button[disabled]").forEach((button) => (button.disabled = false));
   if (!image) fields();
   else if (!pad.empty) ask();
@@ -199,7 +200,7 @@ async function ask() {
 function show(answer, ms) {
   const [said] = answer.predictions;
   const sure = said.probabilities[said.index];
-  part("verdict").textContent = `${said.class}, ${number.format(100 * sure)} %`;
+  part("verdict").textContent = `${said.class}, ${tenths.format(100 * sure)} %`;
   let order = answer.classes.map((_, at) => at);
   if (order.length > SHOWN) {
     order = order.sort((a, b) => said.probabilities[b] - said.probabilities[a]).slice(0, SHOWN);
@@ -220,7 +221,7 @@ function show(answer, ms) {
 function bar(name, probability, best) {
   const line = document.createElement("div");
   line.className = best ? "bar best" : "bar";
-  const percent = `${number.format(100 * probability)} %`;
+  const percent = `${tenths.format(100 * probability)} %`;
   const progress = Object.assign(document.createElement("progress"), { max: 1, value: probability });
   progress.setAttribute("aria-label", `${name}: ${percent}`);
   const label = Object.assign(document.createElement("span"), { textContent: name });
@@ -239,6 +240,7 @@ part("row")?.addEventListener("submit", (event) => {
   event.preventDefault();
   ask();
 });
+part("features")?.addEventListener("input", () => (part("truth").textContent = ""));
 part("paste")?.addEventListener("click", paste);
 const versions = document.getElementById("pick-version");
 versions.addEventListener("change", () => location.assign(`${versions.dataset.base}${versions.value}/try/`));

@@ -6,11 +6,13 @@ import re
 from pathlib import Path
 from typing import Any, Literal
 
+from django.conf import settings as django_settings
 from playwright.sync_api import Page, expect
 
 from sessions_app.models import Task
 from tests import factories
 from tests.e2e.conftest import Console, OpenPage, sign_in
+from training.blobs import BlobStore
 
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 WIDTHS = (1280, 360)
@@ -66,6 +68,7 @@ def test_no_violation_on_any_page(console: Console, open_page: OpenPage) -> None
     )
     refused = factories.TaskStory(factories.draft(operator, "Refused")).fund().seat().join(3)
     refused.refuse(slot=3)
+    factories.store_models(finished, BlobStore(django_settings.BLOB_ROOT))
     transaction = running.created_tx
     address = operator.account.address if operator.account else ""
     eastfield = factories.address_of("Eastfield")
@@ -77,6 +80,11 @@ def test_no_violation_on_any_page(console: Console, open_page: OpenPage) -> None
             "/tasks/new/",
             *(f"/tasks/{t.pk}/" for t in (draft, running, finished, failed, refused.task)),
             f"/tasks/{draft.pk}/edit/",
+            "/models/",
+            "/models/?q=nothing",
+            f"/models/{finished.pk}/?a=1&b=3",
+            *(f"/models/{t.pk}/2/" for t in (running, finished)),  # without and with its bytes
+            f"/models/{finished.pk}/3/try/",
             "/ledger/",
             f"/ledger/tx/{transaction}/",
             f"/ledger/block/{running.created_block}/",

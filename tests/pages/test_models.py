@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 from django.test import Client
 
@@ -15,7 +14,6 @@ from sessions_app.models import AuditEntry, ModelDecision, ModelFile, Round, Tas
 from sessions_app.selectors.registry import compare_versions, model_list, registered_model
 from tests import factories
 from training.blobs import BlobStore
-from training.weights import encode
 
 
 @pytest.fixture
@@ -24,32 +22,11 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> BlobStore:
     return BlobStore.default()
 
 
-def weights(number: int) -> bytes:
-    """Of the default model, the digits MLP, all alike."""
-    shapes = {
-        "hidden_1/kernel": (64, 64),
-        "hidden_1/bias": (64,),
-        "logits/kernel": (64, 10),
-        "logits/bias": (10,),
-    }
-    return encode({n: np.full(shape, number, np.float32) for n, shape in shapes.items()})
-
-
 @pytest.fixture
 def task(operator: User, store: BlobStore) -> Task:
     """Three rounds; the bytes of each version are in the store and hash to what the rows say."""
     task = factories.finished_task(operator, title="Digits of three clinics").task
-    refs = [store.put(weights(number)) for number in range(4)]
-    for number in (1, 2, 3):
-        Round.objects.filter(task=task, number=number).update(
-            base_model_hash=refs[number - 1], model_hash=refs[number]
-        )
-        events = task.events.filter(name="AggregateSubmitted", round_number=number)
-        for event in events.select_related("log"):
-            event.log.args = {**event.log.args, "modelHash": refs[number]}
-            event.log.save()
-    Task.objects.filter(pk=task.pk).update(model_hash=refs[3])
-    task.refresh_from_db()
+    factories.store_models(task, store)
     return task
 
 
@@ -129,7 +106,7 @@ def test_only_the_operator_decides_and_only_the_task_uses(
         model_services.file_download(task=task, number=1, format="safetensors", by=stranger)
     for user in (operator, participant, admin):  # Eastfield has a seat
         found = model_services.file_download(task=task, number=1, format="safetensors", by=user)
-        assert found.path.read_bytes() == weights(1)
+        assert found.path.read_bytes() == factories.model_bytes(1)
     assert ModelDecision.objects.count() == 0
 
 
