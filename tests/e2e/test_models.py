@@ -40,7 +40,7 @@ def test_open_a_model_draw_and_see_what_it_says(stack: Stack, open_page: OpenPag
     page.get_by_role("link", name="3", exact=True).click()
     expect(page.locator("main")).to_contain_text("matches chain")
     page.locator("summary", has_text="Promote").click()
-    page.get_by_label("Why?").fill("the best of three")
+    page.locator("#note-promote").fill("the best of three")
     page.get_by_role("button", name="Promote version 3").click()
     expect(page.locator("h1")).to_contain_text("Production")
 
