@@ -17,6 +17,7 @@ import numpy.typing as npt
 from training import data, files
 from training.blobs import BlobStore
 from training.canonical import canonical_json
+from training.errors import InputRefused
 from training.inputs import MAX_ROWS, check_rows
 from training.specs import DatasetSpec, TaskConfig
 
@@ -45,7 +46,12 @@ def predict_rows(
     spec = TaskConfig.from_dict(config)
     dataset = data.load(spec.dataset)
     shape = dataset.x.shape[1:]
-    flat = check_rows(rows, shape, names=feature_names(spec.dataset), bounds=_bounds(spec.dataset))
+    flat = check_rows(
+        _spelled(rows, spec.dataset),
+        shape,
+        names=feature_names(spec.dataset),
+        bounds=_bounds(spec.dataset),
+    )
     x = np.array(flat, dtype=np.float32).reshape(len(flat), *shape)
     logits_of, warm = _ready(spec, model_ref, blobs)
     scale = data.scaling(spec.dataset, spec.seed)
@@ -135,6 +141,14 @@ def feature_names(spec: DatasetSpec) -> tuple[str, ...]:
     dataset = data.load(spec)
     if dataset.x.ndim != 2:
         return ()
+    if spec.schema:
+        return tuple(
+            name
+            for feature in spec.schema.features
+            for name in (
+                [f"{feature.name}={category}" for category in feature.categories] or [feature.name]
+            )
+        )
     if spec.name == "breast_cancer":
         from sklearn.datasets import load_breast_cancer
 
@@ -150,15 +164,47 @@ def softmax(logits: Float32) -> npt.NDArray[np.float64]:
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
+def _spelled(rows: Any, spec: DatasetSpec) -> Any:
+    """Named rows with each category of a private table, "smoker": "yes", as its ones and zeros."""
+    categories = (
+        {f.name: f.categories for f in spec.schema.features if f.categories}
+        if (spec.schema)
+        else {}
+    )
+    if not categories or not isinstance(rows, (list, tuple)):
+        return rows
+    return [_ones(row, categories) if isinstance(row, dict) else row for row in rows]
+
+
+def _ones(row: dict[str, Any], categories: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
+    plain = dict(row)
+    for name, known in categories.items():
+        if name not in plain:
+            continue
+        value = plain.pop(name)
+        if value not in known:
+            listed = ", ".join(known[:8])
+            raise InputRefused(f"{name} is {str(value)[:40]!r}, but must be one of {listed}.")
+        plain |= {f"{name}={category}": float(category == value) for category in known}
+    return plain
+
+
 def _bounds(spec: DatasetSpec) -> tuple[float, float] | None:
     """Of the built-in images, which are 0 to 1 by construction; other data has no fixed limits."""
-    return _PIXELS if spec.source is None and len(spec.input_shape) > 1 else None
+    return (
+        _PIXELS
+        if spec.source is None and spec.schema is None and len(spec.input_shape) > 1
+        else None
+    )
 
 
 @lru_cache(maxsize=8)
 def _seen(spec: DatasetSpec, seed: int) -> tuple[Float32, Float32, Float32]:
-    """Least, largest and mean of each number over the training part."""
-    x = data.load(spec).x[data.split(spec, seed).training]
+    """Least, largest and mean of each number over the training part; of private data, which is
+    not here, over what is held out."""
+    x = data.load(spec).x
+    if not spec.is_private:
+        x = x[data.split(spec, seed).training]
     return x.min(axis=0), x.max(axis=0), x.mean(axis=0)
 
 
@@ -167,15 +213,16 @@ def _unfamiliar(spec: TaskConfig, x: Float32) -> list[str]:
     names = feature_names(spec.dataset)
     if not names:
         return []
+    where = "what is held out" if spec.dataset.is_private else "training"
     low, high, _ = _seen(spec.dataset, spec.seed)
     places = np.argwhere((x < low) | (x > high)).tolist()
     told = [
-        f"Row {row + 1}: {names[column]} is {x[row, column]:g}, but training saw "
+        f"Row {row + 1}: {names[column]} is {x[row, column]:g}, but {where} has "
         f"{low[column]:g} to {high[column]:g}."
         for row, column in places[:_WARNINGS]
     ]
     if len(places) > _WARNINGS:
-        told.append(f"{len(places) - _WARNINGS} more numbers lie outside of what training saw.")
+        told.append(f"{len(places) - _WARNINGS} more numbers lie outside of what {where} has.")
     return told
 
 

@@ -19,6 +19,7 @@ from sessions_app.selectors.people import Names, Party, names_of
 from sessions_app.selectors.registry import Bytes, RegisteredModel, Version, bytes_of
 from sessions_app.selectors.task_config import Fact, configuration_facts, task_config
 from training.blobs import BlobStore
+from training.privacy import epsilon
 from training.specs import ALGORITHMS, DATASETS, PARTITIONS, TaskConfig
 
 ROBUST = {"median", "trimmed_mean", "krum", "multi_krum"}
@@ -215,7 +216,7 @@ def model_card(model: RegisteredModel, version: Version) -> ModelCard:
         input_shape=config.dataset.input_shape if config else (),
         data_facts=_data_facts(config, facts),
         training_facts=facts[3:],
-        privacy=_privacy(config),
+        privacy=_privacy(config, version.number),
         contributors=contributors,
         agreements=agreements,
         hashes=_hashes(task, version),
@@ -295,18 +296,25 @@ def _data_facts(config: TaskConfig | None, facts: Sequence[Fact]) -> list[Fact]:
         facts[0],
         Fact("About it", f"{source.file}, SHA-256 {source.sha256}" if source else choice.help),
         *facts[1:3],
-        Fact("Samples", f"{config.dataset.samples:,}"),
+        *([Fact("Samples", f"{config.dataset.samples:,}")] if config.dataset.samples else []),
     ]
 
 
-def _privacy(config: TaskConfig | None) -> str:
-    """What bounds what an update, or the model, tells about one sample."""
-    plain = (config.to_dict() if config else {}).get("privacy")
+def _privacy(config: TaskConfig | None, rounds: int) -> str:
+    """What bounds what an update, or the model, tells about a participant's data."""
     if config is None:
         return "Not known: the configuration is not stored here."
-    if plain:
-        told = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in plain.items())
-        return f"Differential privacy: {told}."
+    params = config.privacy.params
+    if config.privacy.noisy and rounds:
+        spent = epsilon(params["noise"], params["delta"], rounds)
+        return (
+            f"Every change was clipped to length {params['clip']:g} and given Gaussian noise "
+            f"of {params['noise']:g} clip lengths before it left its participant: (ε, δ) = "
+            f"({spent:.3g}, {params['delta']:g}) for the participant's whole data set over "
+            f"{count(rounds, 'round')}. Smaller ε is stronger; above 10 it promises little."
+        )
+    if config.privacy.noisy:
+        return "Nobody has sent an update yet, so nothing has been told of anybody's data."
     return (
         "Raw data stayed with the participants. Nothing more is promised: updates were neither "
         "clipped nor noised, so the aggregator saw each, and the model may remember samples."

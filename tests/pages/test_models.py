@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ from sessions_app.models import AuditEntry, ModelDecision, ModelFile, Round, Tas
 from sessions_app.selectors.registry import compare_versions, model_list, registered_model
 from tests import factories
 from training.blobs import BlobStore
+from training.privacy import epsilon
+from training.specs import PrivacySpec, TaskConfig
 
 
 @pytest.fixture
@@ -205,6 +208,18 @@ def test_the_card_says_what_the_ledger_says(task: Task, as_participant: Client) 
     for value in (last.model_hash, last.finalized_tx, task.config_hash, "Handwritten digits"):
         assert value in text
     assert "Untrained" in as_participant.get(f"/models/{task.pk}/0/card.md").content.decode()
+
+
+def test_the_card_tells_what_privacy_was_spent(task: Task, as_operator: Client) -> None:
+    plain = as_operator.get(f"/models/{task.pk}/3/card.json").json()["privacy"]
+    assert "Nothing more is promised" in plain
+    config = TaskConfig.from_dict(task.config or {})
+    noisy = replace(config, privacy=PrivacySpec("gaussian", {"noise": 4.0}))
+    Task.objects.filter(pk=task.pk).update(config=noisy.to_dict())
+    said = as_operator.get(f"/models/{task.pk}/3/card.json").json()["privacy"]
+    spent = epsilon(4.0, delta=1e-5, rounds=3)
+    assert 1 < spent < 3  # about √(2 ln(1.25 / δ)) · √3 ÷ 4
+    assert f"({spent:.3g}, 1e-05) for the participant's whole data set over 3 rounds" in said
 
 
 def test_markdown_of_a_title_stays_text(operator: User, as_operator: Client) -> None:

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training import data, export, local, serving
+from training import data, export, local, private, serving
 from training.blobs import BlobStore
 from training.errors import BlobCorrupt, BlobMissing, DataError, InputRefused, TrainingError
+from training.schema import DataSchema, Feature
 from training.specs import DatasetSpec, ModelSpec, TaskConfig
 from training.weights import decode, encode
 
@@ -133,7 +134,36 @@ def test_a_table_is_described_and_asked_by_name(blobs: BlobStore) -> None:
     assert by_name["predictions"] == in_order["predictions"]
     assert by_name["warnings"] == []
     far = serving.predict_rows(config.to_dict(), ref, [{**row, "mean radius": 900}], blobs)
-    assert far["warnings"][0].startswith("Row 1: mean radius is 900, but training saw ")
+    assert far["warnings"][0].startswith("Row 1: mean radius is 900, but training has ")
+
+
+def test_a_private_table_is_asked_by_its_own_words(
+    blobs: BlobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BLOB_ROOT", str(blobs.root))
+    features = (
+        Feature("age", kind="integer", minimum=0, maximum=120, center=50, scale=20),
+        Feature("side", kind="category", categories=("left", "right")),
+    )
+    held = private.Table(np.array([[40, 1, 0], [70, 0, 1]], np.float32), np.array([0, 1], np.int32))
+    ref = blobs.put(private.evaluation_blob(held))
+    schema = DataSchema(features, "diagnosis", ("benign", "malignant"), ref, 2)
+    config = TaskConfig(
+        participants=2,
+        rounds=1,
+        dataset=DatasetSpec("private", schema=schema),
+        model=ModelSpec("logistic"),
+    )
+    plain = config.to_dict()
+    about = serving.describe(plain)
+    assert [f["name"] for f in about["features"]] == ["age", "side=left", "side=right"]
+    assert about["holdout"] == 2
+    model = stored(config, blobs)
+    spelled = serving.predict_rows(plain, model, [{"age": 70, "side": "right"}], blobs)
+    flat = serving.predict_rows(plain, model, [[70, 0, 1]], blobs)
+    assert spelled["predictions"] == flat["predictions"]
+    with pytest.raises(InputRefused, match="side is 'up', but must be one of left, right"):
+        serving.predict_rows(plain, model, [{"age": 70, "side": "up"}], blobs)
 
 
 def test_an_image_has_bounds(blobs: BlobStore) -> None:
