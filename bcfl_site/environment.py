@@ -5,6 +5,8 @@ import os
 import secrets
 import tempfile
 from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -50,6 +52,37 @@ def flag(name: str, default: bool = False) -> bool:
     if value in {"0", "false", "no", "off"}:
         return False
     raise ImproperlyConfigured(f"{name}={value} is neither yes nor no; write 1 or 0")
+
+
+def mail_settings(url: str) -> dict[str, Any]:
+    """Django's mail settings for ``smtp://user:password@host:587``, ``smtps://…:465``,
+    ``file:///folder`` or ``console:``. smtp speaks STARTTLS; ``?tls=0`` turns it off.
+
+    Raises ImproperlyConfigured.
+    """
+    backends = "django.core.mail.backends"
+    parts = urlsplit(url)
+    if parts.scheme == "console":
+        return {"EMAIL_BACKEND": f"{backends}.console.EmailBackend"}
+    if parts.scheme == "file" and parts.path:
+        return {
+            "EMAIL_BACKEND": f"{backends}.filebased.EmailBackend",
+            "EMAIL_FILE_PATH": unquote(parts.path),
+        }
+    if parts.scheme in ("smtp", "smtps") and parts.hostname:
+        secure = parts.scheme == "smtps"
+        return {
+            "EMAIL_BACKEND": f"{backends}.smtp.EmailBackend",
+            "EMAIL_HOST": parts.hostname,
+            "EMAIL_PORT": parts.port or (465 if secure else 587),
+            "EMAIL_HOST_USER": unquote(parts.username or ""),
+            "EMAIL_HOST_PASSWORD": unquote(parts.password or ""),
+            "EMAIL_USE_SSL": secure,
+            "EMAIL_USE_TLS": not secure and "tls=0" not in parts.query,
+        }
+    raise ImproperlyConfigured(
+        "EMAIL_URL is none of smtp://user:password@host:587, smtps://…, file:///folder, console:"
+    )
 
 
 def secret_from_file(path: Path) -> str:

@@ -50,7 +50,6 @@ if TRUST_PROXY_HEADERS:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 
 INSTALLED_APPS = [
-    "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -62,6 +61,10 @@ INSTALLED_APPS = [
     "csp",
     "crispy_forms",
     "crispy_bootstrap5",
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    "allauth.usersessions",
     "chain",
     "sessions_app",
     "bcfl_site",  # its commands: run_task
@@ -78,6 +81,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
     "sessions_app.middleware.Origin",
 ]
 
@@ -141,9 +145,33 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
+# Accounts (allauth). Verifying an address is asked for and never stands in the way: a console
+# without a mail server, as `make up` starts one, has to let people in.
+AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
 LOGIN_URL = "login"
-LOGIN_REDIRECT_URL = "home"
-LOGOUT_REDIRECT_URL = "home"
+LOGIN_REDIRECT_URL = ACCOUNT_LOGOUT_REDIRECT_URL = "home"
+SIGN_UP_OPEN = env.flag("SIGN_UP_OPEN")  # else by invitation
+ACCOUNT_ADAPTER = "sessions_app.account_adapter.Adapter"
+ACCOUNT_FORMS = {
+    "login": "sessions_app.account_forms.SignIn",
+    "signup": "sessions_app.account_forms.SignUp",
+}
+ACCOUNT_LOGIN_METHODS = {"username", "email"}
+ACCOUNT_SIGNUP_FIELDS = ["username*", "email*", "password1*", "password2*"]
+ACCOUNT_EMAIL_VERIFICATION = "optional"
+ACCOUNT_EMAIL_NOTIFICATIONS = True  # tell the owner when password, address or MFA changed
+ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
+ACCOUNT_DEFAULT_HTTP_PROTOCOL = _site.scheme
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_TOTP_ISSUER = "BCFL Console"
+MFA_TOTP_TOLERANCE = 1  # a code of the period before or after: clocks differ
+MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not _https  # localhost has no https
+
+# Mail. Unset, each message becomes a file that anyone on this machine can open.
+EMAIL_URL = env.text("EMAIL_URL", f"file://{BCFL_HOME / 'mail'}")
+globals().update(env.mail_settings(EMAIL_URL))
+DEFAULT_FROM_EMAIL = env.text("EMAIL_FROM", f"BCFL Console <console@{_site.hostname}>")
+EMAIL_TIMEOUT = 10  # seconds
 
 LANGUAGE_CODE = "en"
 TIME_ZONE = env.text("TIME_ZONE", "UTC")
@@ -176,6 +204,15 @@ UPDATE_RETENTION_DAYS = env.integer("UPDATE_RETENTION_DAYS", 30)
 # API: requests a minute.
 API_RATE = env.integer("API_RATE", 600)  # of one token or person
 API_RATE_ANONYMOUS = env.integer("API_RATE_ANONYMOUS", 60)  # of one address
+
+# Sign-in attempts are counted here, across all web processes.
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": "bcfl",
+    }
+}
 
 # Ethereum.
 CHAIN_NETWORK = env.text("CHAIN_NETWORK", "dev")

@@ -21,6 +21,14 @@ class InvalidTask(BcflError):
         self.field = field
 
 
+class InvalidInvitation(BcflError):
+    """An invitation that cannot be sent or used; ``field`` names the form field."""
+
+    def __init__(self, message: str, *, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
+
+
 class WrongStage(BcflError):
     """The action does not fit where the task is now."""
 

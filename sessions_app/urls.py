@@ -1,15 +1,27 @@
 """Every page of the console."""
 
-from django.contrib.auth import views as auth
-from django.urls import path
+from django.urls import include, path
 
-from sessions_app.views import home, ledger, models, participants, rewards, tasks, wallet, wizard
+from sessions_app.views import (
+    home,
+    invitations,
+    ledger,
+    models,
+    participants,
+    rewards,
+    settings,
+    tasks,
+    wallet,
+    wizard,
+)
 
 urlpatterns = [
     path("", home.home, name="home"),
-    path("sign-in/", auth.LoginView.as_view(redirect_authenticated_user=True), name="login"),
-    path("sign-out/", auth.LogoutView.as_view(), name="logout"),
-    path("settings/", home.settings_page, name="settings"),
+    path("", include("sessions_app.account_urls")),
+    path("invitations/", invitations.invitations, name="invitations"),
+    path("invitations/<str:code>/", invitations.invitation, name="invitation"),
+    path("invitations/<int:pk>/revoke/", invitations.invitation_revoke, name="invitation-revoke"),
+    path("settings/", settings.settings_page, name="settings"),
     path("settings/theme/", home.theme, name="theme"),
     path("health/workers/", home.workers, name="workers"),
     path("search/", home.search, name="search"),

@@ -41,3 +41,5 @@ from bcfl_site.settings import BCFL_HOME, DATABASES  # noqa: E402
 # A file, not memory: threads and WAL behave as in production.
 DATABASES["default"]["TEST"] = {"NAME": str(BCFL_HOME / "test.sqlite3")}
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+# Pages are tested without Redis.
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}

@@ -2,6 +2,7 @@
 
 * ``people``: who signs in; ``access``: with which tokens; ``accounts``: who was asked in, and
   who did what.
+* ``outreach``: notifications, webhooks, jobs that admins start.
 * ``work``: what we intend and do off chain (a task's form, its hosted seats, training runs).
 * ``updates``: what participants who train elsewhere send.
 * ``drafts``: what stands before a task: wizards in progress, templates.
@@ -24,6 +25,13 @@ from sessions_app.models.ledger import (
     TokenTransfer,
     Update,
 )
+from sessions_app.models.outreach import (
+    MaintenanceJob,
+    Notification,
+    OutreachCursor,
+    Webhook,
+    WebhookDelivery,
+)
 from sessions_app.models.people import SignInNonce, User, Wallet
 from sessions_app.models.registry import ModelDecision, ModelFile
 from sessions_app.models.updates import SignedUpdate, Upload
@@ -35,9 +43,12 @@ __all__ = [
     "Claim",
     "IdempotencyKey",
     "Invitation",
+    "MaintenanceJob",
     "ModelDecision",
     "ModelFile",
     "NetworkPrice",
+    "Notification",
+    "OutreachCursor",
     "Participant",
     "Reward",
     "Round",
@@ -57,4 +68,6 @@ __all__ = [
     "Upload",
     "User",
     "Wallet",
+    "Webhook",
+    "WebhookDelivery",
 ]

@@ -1,9 +1,8 @@
-"""Home by role, health of the workers, settings, search."""
+"""Home by role, health of the workers, the theme, search."""
 
 from __future__ import annotations
 
 from celery import current_app
-from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
 from django.shortcuts import redirect, render
@@ -11,7 +10,6 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 from kombu.exceptions import OperationalError
 
-from sessions_app.forms import ProfileForm
 from sessions_app.models import User
 from sessions_app.selectors.ledger import find, find_named
 from sessions_app.selectors.tasks import (
@@ -80,18 +78,6 @@ def search(request: HttpRequest) -> HttpResponse:
         context = {"query": query, "found": found}
         return page(request, "pages/search.html", context, nav="ledger")
     return page(request, "pages/not_found_search.html", {"query": query}, nav="ledger", status=404)
-
-
-@login_required
-@acts("profile.change")
-def settings_page(request: HttpRequest) -> HttpResponse:
-    user = viewer(request)
-    form = ProfileForm(request.POST or None, instance=user)
-    if request.method == "POST" and form.is_valid():
-        form.save()
-        messages.success(request, "Profile saved.")
-        return redirect("settings")
-    return page(request, "pages/settings.html", {"form": form}, nav="settings")
 
 
 @require_POST

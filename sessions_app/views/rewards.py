@@ -17,7 +17,7 @@ from sessions_app.selectors.mine import addresses_of
 from sessions_app.selectors.profile import REWARD_COLUMNS, all_rewards_of, reward_record
 from sessions_app.selectors.rewards import PAID_COLUMNS, paid_record, rewards_page, tasks_paid
 from sessions_app.selectors.why import MODES, NoReward, Why, chain_root, check_data, why
-from sessions_app.views.base import page, viewer
+from sessions_app.views.base import acts, page, viewer
 from sessions_app.views.files import download
 from sessions_app.views.participants import checked
 from sessions_app.wallet_calls import wallet_chain
@@ -62,6 +62,7 @@ def paid_file(request: HttpRequest, style: str) -> HttpResponse:
 
 @login_required
 @require_POST
+@acts("reward.claim")
 def claim(request: HttpRequest) -> HttpResponse:
     """Claims for the reader's hosted account: one task (``task``) or all of them."""
     user = viewer(request)

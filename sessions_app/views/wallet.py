@@ -25,7 +25,7 @@ from sessions_app.errors import BcflError
 from sessions_app.models import Task
 from sessions_app.selectors.join import join_page
 from sessions_app.selectors.task_data import task_get
-from sessions_app.views.base import page, viewer
+from sessions_app.views.base import acts, page, viewer
 from sessions_app.wallets import wallet_link, wallet_unlink, wallet_user
 
 _HASH = re.compile(r"0x[0-9a-f]{64}")
@@ -96,11 +96,10 @@ def sign_in(request: HttpRequest, given: Mapping[str, Any]) -> Mapping[str, Any]
     return {"next": _onward(request, _text(given, "next"))}
 
 
+@acts("wallet.link")
 @_json
 def link(request: HttpRequest, given: Mapping[str, Any]) -> Mapping[str, Any]:
     """Add the wallet that signed the message to the person who is signed in."""
-    if not request.user.is_authenticated:
-        raise wallet_calls.UnknownCall("You are signed out. Sign in, then link the wallet again.")
     address = siwe.verify(
         _text(given, "message"), _text(given, "signature"), domain=request.get_host()
     )
@@ -111,6 +110,7 @@ def link(request: HttpRequest, given: Mapping[str, Any]) -> Mapping[str, Any]:
 
 @login_required
 @require_POST
+@acts("wallet.unlink")
 def unlink(request: HttpRequest) -> HttpResponse:
     try:
         wallet_unlink(user=viewer(request), address=request.POST.get("address", ""))
@@ -144,6 +144,7 @@ def join(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 @login_required
+@acts("task.view")
 @_json
 def prepare(request: HttpRequest, given: Mapping[str, Any]) -> Mapping[str, Any]:
     """The call, tried on the node and put in words, ready to be signed."""
@@ -171,12 +172,14 @@ def prepare(request: HttpRequest, given: Mapping[str, Any]) -> Mapping[str, Any]
 
 
 @login_required
+@acts("task.view")
 @_json
 def permit(request: HttpRequest, given: Mapping[str, Any]) -> Mapping[str, Any]:
     return wallet_calls.permit_request(task=_task(given.get("task")), address=_address(given))
 
 
 @login_required
+@acts("task.view")
 @_json
 def standing(request: HttpRequest, given: Mapping[str, Any]) -> Mapping[str, Any]:
     """An address in a task as the contract has it, and whether it is the reader's."""

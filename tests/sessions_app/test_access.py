@@ -76,8 +76,9 @@ EXPECTED: dict[str, str] = {
     "deployment.view": "a",
     "maintenance.run": "a",
 }
-# Views that take POST from anyone, signed in or not.
-OPEN_TO_ALL = {"login", "logout", "theme"}
+# Views that take POST from anyone: the theme, an invitation (its link permits), signing in
+# by wallet. The pages of allauth are included, not listed; each is about the visitor's own account.
+OPEN_TO_ALL = {"theme", "invitation", "wallet-message", "wallet-sign-in"}
 
 
 @pytest.fixture
