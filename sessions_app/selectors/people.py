@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from django.db.models import Value
 from django.urls import reverse
 
 from chain.artifacts import deployment
 from chain.errors import NotDeployed
 from chain.models import Account
 from sessions_app.formats import short_hash
+from sessions_app.models import Wallet
 
 ZERO_ADDRESS = "0x" + "0" * 40
 _CONTRACTS = {"FLToken": "FLT token", "FLCoordinator": "Coordinator"}
@@ -61,7 +63,14 @@ def contract_parties(chain_id: int) -> list[Party]:
 
 
 def names_of(addresses: Iterable[str], chain_id: int | None = None) -> Names:
-    """One query. ``chain_id`` adds our contracts there."""
-    rows = Account.objects.filter(address__in=set(addresses) - {""})
-    accounts = [Party(*row) for row in rows.values_list("address", "label", "kind")]
-    return Names(accounts + (contract_parties(chain_id) if chain_id is not None else []))
+    """Hosted accounts by their label, linked wallets by the name of their user. One query;
+    ``chain_id`` adds our contracts there."""
+    wanted = set(addresses) - {""}
+    accounts = Account.objects.filter(address__in=wanted).values_list(
+        "address", "label", "kind", Value(1)
+    )
+    wallets = Wallet.objects.filter(address__in=wanted).exclude(user__first_name="").order_by()
+    linked = wallets.values_list("address", "user__first_name", "user__role", Value(0))
+    rows = sorted(linked.union(accounts), key=lambda row: row[3])  # an account names it last
+    parties = [Party(address, name, kind) for address, name, kind, _ in rows]
+    return Names(parties + (contract_parties(chain_id) if chain_id is not None else []))

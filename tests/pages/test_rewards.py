@@ -260,3 +260,28 @@ def test_queries_do_not_grow(as_participant: Client, operator: User) -> None:
     many = counts(factories.running_task(operator, rounds=4, participants=7).task.pk)
     assert all(later <= first + 1 for first, later in zip(few, many, strict=True)), (few, many)
     assert max(few) <= 32
+
+
+def test_the_api_tells_the_same(as_operator: Client, story: factories.TaskStory) -> None:
+    people = json.loads(text(as_operator, "/api/v1/participants?limit=3"))
+    assert [row["name"] for row in people["items"]] == ["Eastfield", "Harbour", "Southbank"]
+    rest = json.loads(text(as_operator, f"/api/v1/participants?limit=3&cursor={people['next']}"))
+    assert [row["name"] for row in rest["items"]] == ["Northgate"]
+    assert rest["next"] is None
+    address = story.seats[0].account.address
+    profile = json.loads(text(as_operator, f"/api/v1/participants/{address}"))
+    assert [row["task_id"] for row in profile["memberships"]] == [story.task.pk, story.task.pk - 1]
+    place = f"/api/v1/tasks/{story.task.pk}/rounds/3/rewards/{address}"
+    told = json.loads(text(as_operator, place))
+    found = why(story.task.pk, 3, address)
+    assert told["amount"] == str(found.subject.amount)
+    assert sum(int(line["amount"]) for line in told["division"]) == found.round.reward
+    assert told["proof"]["root"] == found.round.reward_root
+    text(as_operator, f"/api/v1/tasks/{story.task.pk}/rounds/4/rewards/{address}", 404)
+    text(as_operator, "/api/v1/participants?cursor=zz", 422)
+
+
+def test_a_linked_wallet_is_named_after_its_user(as_operator: Client, operator: User) -> None:
+    stranger = factories.address_of("a stranger")
+    Wallet.objects.create(user=operator, address=stranger, verified_at="2026-01-01T00:00Z")
+    assert "<h1>Mara" in text(as_operator, f"/participants/{stranger}/")
