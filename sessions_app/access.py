@@ -119,6 +119,9 @@ _TABLE = (
     Action("task.change", "change this draft", OPERATORS, _owns_task, _task_people),
     Action("task.launch", "start this task", OPERATORS, _owns_task, _task_people),
     Action("task.start", "begin this task early", OPERATORS, _owns_task, _task_people),
+    Action("task.pause", "pause or resume this task", OPERATORS, _owns_task, _task_people),
+    Action("task.remove", "remove its participants", OPERATORS, _owns_task, _task_people),
+    Action("task.top_up", "top up its pool", OPERATORS, _owns_task, _task_people),
     Action("task.cancel", "end this task", OPERATORS, _owns_task, _task_people),
     # what stands before a task
     Action("draft.create", "begin a draft", OPERATORS),

@@ -18,7 +18,7 @@ from chain.fields import UINT256_MAX
 from chain.models import Account, OutgoingTransaction
 from chain.outbox import account_fund_enqueue, transaction_enqueue
 from chain.selectors import contract_address
-from sessions_app import publish, round_steps
+from sessions_app import publish, round_steps, topups
 from sessions_app.calls import task_call
 from sessions_app.jobs import model_initialise
 from sessions_app.models import Seat, Task, TokenBalance
@@ -115,8 +115,7 @@ def _pool_approval(task: Task, account: Account, *, key: str) -> OutgoingTransac
     asked = OutgoingTransaction.objects.filter(idempotency_key=f"{task.reference}:{key}").first()
     if asked is not None:
         return asked
-    launching = Task.objects.filter(operator_account=account, stage=Task.Stage.FUNDING)
-    total = sum(launching.values_list("pool", flat=True))
+    total = topups.allowance_needed(account)
     coordinator = contract_address("FLCoordinator")
     return task_call(task, account, "approve", [coordinator, total], contract="FLToken", key=key)
 
@@ -139,8 +138,10 @@ def _stake_approval(task: Task, account: Account) -> OutgoingTransaction:
 
 
 def _join(task: Task) -> None:
+    topups.top_ups_advance(task)
     joined = set(task.members.values_list("address", flat=True))
-    waiting = [s for s in task.seats.select_related("account") if s.account.address not in joined]
+    seats = task.seats.filter(removed_at=None).select_related("account")
+    waiting = [seat for seat in seats if seat.account.address not in joined]
     if len(joined) < task.max_participants:
         for seat in waiting:
             _join_seat(task, seat)
@@ -208,6 +209,7 @@ def _send_gas_money(account: Account) -> None:
 
 
 def _run(task: Task) -> None:
+    topups.top_ups_advance(task)
     round_steps.close_finished_rounds(task)
     round_steps.advance_round(task)
 

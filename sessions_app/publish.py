@@ -7,6 +7,7 @@ the orchestrator: a lost wake-up is made good by its periodic tick.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from typing import Literal
 
@@ -21,8 +22,26 @@ from sessions_app.models import Task
 VERSION = 1
 CHAIN_GROUP = "chain"
 
-Part = Literal["now", "kpis", "charts", "participants", "feed", "rounds", "head"]
-ALL_PARTS: tuple[Part, ...] = ("head", "now", "kpis", "charts", "participants", "feed", "rounds")
+Part = Literal[
+    "head", "now", "kpis", "charts", "participants", "feed", "rounds", "cost", "artefacts"
+]
+ALL_PARTS: tuple[Part, ...] = (
+    "head",
+    "now",
+    "kpis",
+    "charts",
+    "participants",
+    "feed",
+    "rounds",
+    "cost",
+    "artefacts",
+)
+# Who says that one part changed need not know which others show the same numbers.
+_ALONG: dict[Part, tuple[Part, ...]] = {
+    "feed": ("rounds", "artefacts"),
+    "kpis": ("head", "cost"),
+    "rounds": ("artefacts",),
+}
 
 
 def task_group(task_id: int) -> str:
@@ -30,7 +49,11 @@ def task_group(task_id: int) -> str:
 
 
 def task_changed(task_id: int, parts: Iterable[Part] = ALL_PARTS) -> None:
-    """Count the change and, once it is committed, tell the viewers of the task."""
+    """Count the change and, once it is committed, tell the viewers of the task.
+
+    ``at`` in the message is the time of the commit, unix seconds: how late a viewer is.
+    """
+    parts = tuple(parts)
     Task.objects.filter(pk=task_id).update(live_seq=F("live_seq") + 1)
     seq = Task.objects.values_list("live_seq", flat=True).get(pk=task_id)
     message = {
@@ -38,9 +61,15 @@ def task_changed(task_id: int, parts: Iterable[Part] = ALL_PARTS) -> None:
         "version": VERSION,
         "task": task_id,
         "seq": seq,
-        "parts": sorted(set(parts)),
+        "parts": with_along(parts),
     }
-    transaction.on_commit(lambda: _send(task_group(task_id), message))
+    transaction.on_commit(lambda: _send(task_group(task_id), message | {"at": time.time()}))
+
+
+def with_along(parts: Iterable[Part]) -> list[Part]:
+    """The parts and those that show the same numbers, in the order of the page."""
+    wanted = {*parts, *(also for part in parts for also in _ALONG.get(part, ()))}
+    return [part for part in ALL_PARTS if part in wanted]
 
 
 def chain_changed(*, chain_id: int, block_number: int, head_number: int, state: str) -> None:

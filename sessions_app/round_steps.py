@@ -183,7 +183,7 @@ def _train_and_submit(task: Task, round_: Round, active: list[Participant]) -> N
         )
         if run.status == TrainingRun.Status.TRAINED:
             _submit_update(run)
-        elif created or _lease_is_over(run.lease_until, now):
+        elif task.paused_at is None and (created or _lease_is_over(run.lease_until, now)):
             _dispatch_training(task, round_, run, now)
 
 
@@ -333,7 +333,10 @@ def _digest(args: list[object]) -> str:
 
 
 def _expire_if_stuck(task: Task, round_: Round) -> None:
-    """After a missed deadline the contract lets anyone move the task on; we do it."""
+    """After a missed deadline the contract lets anyone move the task on; we do it, but not while
+    the task is paused here: it would end the task for a wait of our own making."""
+    if task.paused_at is not None:
+        return
     deadline = round_.phase_deadline
     if round_.phase == Round.Phase.UPDATES and round_.updates.exists():
         deadline += task.score_seconds  # those that came may still be scored for so long

@@ -5,6 +5,7 @@
 * ``outreach``: notifications, webhooks, jobs that admins start.
 * ``work``: what we intend and do off chain (a task's form, its hosted seats, training runs).
 * ``updates``: what participants who train elsewhere send.
+* ``steering``: what an operator does to a running task.
 * ``drafts``: what stands before a task: wizards in progress, templates.
 * ``registry``: what people decide about models, and the files made of them.
 * ``ledger``: what the chain says. Only the projection writes these rows, and it can rebuild them
@@ -34,6 +35,7 @@ from sessions_app.models.outreach import (
 )
 from sessions_app.models.people import SignInNonce, User, Wallet
 from sessions_app.models.registry import ModelDecision, ModelFile
+from sessions_app.models.steering import TaskNote, TopUp
 from sessions_app.models.updates import SignedUpdate, Upload
 from sessions_app.models.work import RoundRun, Seat, Task, TrainingRun
 
@@ -60,9 +62,11 @@ __all__ = [
     "Task",
     "TaskDraft",
     "TaskEvent",
+    "TaskNote",
     "TaskTemplate",
     "TokenBalance",
     "TokenTransfer",
+    "TopUp",
     "TrainingRun",
     "Update",
     "Upload",

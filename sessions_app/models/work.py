@@ -71,6 +71,8 @@ class Task(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     launched_at = models.DateTimeField(null=True, blank=True)
     prepare_requested_at = models.DateTimeField(null=True, blank=True)
+    # While set, no training is dispatched here. The contract knows no pause: its deadlines run on.
+    paused_at = models.DateTimeField(null=True, blank=True)
     # Counts what the page may show; a page that holds a smaller number asks for the rest.
     live_seq = models.PositiveBigIntegerField(default=0)
 
@@ -168,6 +170,7 @@ class Seat(models.Model):
     slot = models.PositiveIntegerField()  # 0 .. participants - 1
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="seats")
     samples = models.PositiveIntegerField(default=0)  # in the slice; known once prepared
+    removed_at = models.DateTimeField(null=True, blank=True)  # by the operator: it does not rejoin
 
     class Meta:
         ordering = ("task_id", "slot")

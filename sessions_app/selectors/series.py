@@ -28,8 +28,10 @@ _CALL_OF_EVENT = {
 
 @dataclass(frozen=True)
 class RoundPoint:
-    """``accuracy`` in per cent; gas in units, by kind of call; ``earned`` (in the task so far) and
-    ``wallet`` (token balance when the round ended) in wei, in the order of ``participants``."""
+    """``accuracy`` in per cent; gas in units, by kind of call. In the order of ``participants``:
+    ``earned`` (in the task so far) and ``wallet`` (token balance when the round ended) in wei,
+    ``share`` of the round's reward (0 to 1), ``score`` as on chain, ``held_out`` accuracy (per
+    cent) and ``held_out_loss`` of each update on the evaluator's data."""
 
     round: int
     final: bool
@@ -42,6 +44,29 @@ class RoundPoint:
     submits: int
     earned: Sequence[int | None]
     wallet: Sequence[int | None]
+    share: Sequence[float | None]
+    score: Sequence[int | None]
+    held_out: Sequence[float | None]
+    held_out_loss: Sequence[float | None]
+
+
+# What each chart shows: (field of RoundPoint, its name in exports). Lists have a column for each
+# participant.
+CHARTS: dict[str, tuple[tuple[str, str], ...]] = {
+    "accuracy": (("accuracy", "accuracy_percent"), ("loss", "loss"), ("seconds", "seconds")),
+    "gas": (
+        ("gas_submit", "gas_submit"),
+        ("gas_score", "gas_score"),
+        ("gas_aggregate", "gas_aggregate"),
+    ),
+    "tokens": (("earned", "earned_flt"), ("wallet", "wallet_flt")),
+    "participants": (
+        ("held_out", "accuracy_percent"),
+        ("held_out_loss", "loss"),
+    ),
+    "contribution": (("share", "reward_share"), ("score", "score")),
+}
+_WEI = ("earned", "wallet")
 
 
 @dataclass(frozen=True)
@@ -52,54 +77,57 @@ class Series:
     participants: Sequence[Party]
     points: Sequence[RoundPoint]
 
-    def as_json(self) -> dict[str, Any]:
-        """For the charts: wei as decimal numbers of FLT (the exact ones are in the CSV)."""
+    def as_json(self, chart: str = "") -> dict[str, Any]:
+        """For the charts: wei as decimal numbers of FLT (the exact ones are in the CSV).
+        ``chart`` keeps to the numbers of one chart."""
+        kept = {"round", "final", *(name for name, _ in CHARTS[chart])} if chart else None
         points = []
         for point in self.points:
-            row = asdict(point)
-            for name in ("earned", "wallet"):
-                row[name] = [_flt(wei) for wei in row[name]]
+            row = {k: v for k, v in asdict(point).items() if kept is None or k in kept}
+            for name in _WEI:
+                if name in row:
+                    row[name] = [_flt(wei) for wei in row[name]]
             points.append(row)
         return {
             "seq": self.seq,
             "rounds_planned": self.rounds_planned,
+            "member_count": self.member_count,
             "participants": [{"address": p.address, "name": p.name} for p in self.participants],
             "points": points,
         }
 
-    def as_csv(self) -> str:
+    def as_csv(self, chart: str = "") -> str:
+        """One line a round; all charts' columns, or those of one."""
+        columns = [c for name in ([chart] if chart else CHARTS) for c in CHARTS[name]]
+        names = [csv_text(p.name) for p in self.participants]
+        header = ["round", "final"]
+        for field, label in columns:
+            many = self._is_list(field)
+            header += [f"{label} {name}" for name in names] if many else [label]
         out = io.StringIO()
         writer = csv.writer(out)
-        names = [csv_text(p.name) for p in self.participants]
-        writer.writerow(
-            [
-                "round",
-                "final",
-                "accuracy_percent",
-                "loss",
-                "seconds",
-                "gas_submit",
-                "gas_score",
-                "gas_aggregate",
-                *(f"earned_flt {name}" for name in names),
-                *(f"wallet_flt {name}" for name in names),
-            ]
-        )
-        for p in self.points:
-            money = ["" if wei is None else exact_amount(wei) for wei in (*p.earned, *p.wallet)]
-            numbers = ["" if v is None else v for v in (p.accuracy, p.loss, p.seconds)]
-            writer.writerow(
-                [
-                    p.round,
-                    int(p.final),
-                    *numbers,
-                    p.gas_submit,
-                    p.gas_score,
-                    p.gas_aggregate,
-                    *money,
-                ]
-            )
+        writer.writerow(header)
+        for point in self.points:
+            cells: list[Any] = [point.round, int(point.final)]
+            for field, _ in columns:
+                value = getattr(point, field)
+                values = value if self._is_list(field) else [value]
+                cells += [_cell(v, wei=field in _WEI) for v in values]
+            writer.writerow(cells)
         return out.getvalue()
+
+    @staticmethod
+    def _is_list(field: str) -> bool:
+        return field in LISTS
+
+
+LISTS = ("earned", "wallet", "share", "score", "held_out", "held_out_loss")
+
+
+def _cell(value: Any, *, wei: bool) -> Any:
+    if value is None:
+        return ""
+    return exact_amount(value) if wei else value
 
 
 def csv_text(value: str) -> str:
@@ -108,13 +136,15 @@ def csv_text(value: str) -> str:
 
 
 def task_series(task: Task, since_round: int = 0) -> Series:
-    """Rounds from ``since_round`` on. Seven queries, whatever the numbers."""
+    """Rounds from ``since_round`` on. Nine queries, whatever the numbers."""
     members = list(task.members.order_by("index")[:SHOWN_PARTICIPANTS])
     names = names_of(m.address for m in members)
     rounds = list(task.round_set.filter(number__gte=since_round))
     runs = {r.number: r for r in task.round_runs.filter(number__gte=since_round).defer("result")}
     gas = _gas(task, since_round)
-    earned = _earned(task, members, since_round)
+    rewards = _rewards(task, members, since_round)
+    totals = _totals(task, since_round)
+    metrics = _metrics(task, since_round)
     wallets = _wallets(task, members, rounds)
     points = []
     for round_ in rounds:
@@ -122,6 +152,9 @@ def task_series(task: Task, since_round: int = 0) -> Series:
         final = round_.phase == Round.Phase.FINALIZED
         calls = gas.get(round_.number, {})
         ppm = round_.accuracy_ppm
+        paid = [rewards.get((round_.number, m.pk)) for m in members]
+        total = totals.get(round_.number, 0)
+        found = [metrics.get(round_.number, {}).get(m.address, {}) for m in members]
         points.append(
             RoundPoint(
                 round=round_.number,
@@ -133,8 +166,12 @@ def task_series(task: Task, since_round: int = 0) -> Series:
                 gas_score=calls.get("score", (0, 0))[0],
                 gas_aggregate=calls.get("aggregate", (0, 0))[0],
                 submits=calls.get("submit", (0, 0))[1],
-                earned=[earned.get((round_.number, m.pk)) for m in members],
+                earned=[r.cumulative if r else None for r in paid],
                 wallet=wallets.get(round_.number, [None] * len(members)),
+                share=[round(r.amount / total, 6) if r and total else None for r in paid],
+                score=[r.score if r else None for r in paid],
+                held_out=[_per_cent(f.get("accuracy")) for f in found],
+                held_out_loss=[f.get("loss") for f in found],
             )
         )
     return Series(
@@ -167,17 +204,31 @@ def _gas(task: Task, since_round: int) -> dict[int, dict[str, tuple[int, int]]]:
     return gas
 
 
-def _earned(
+def _per_cent(value: float | None) -> float | None:
+    return None if value is None else round(100 * value, 4)
+
+
+def _rewards(
     task: Task, members: Sequence[Participant], since_round: int
-) -> dict[tuple[int, int], int]:
+) -> dict[tuple[int, int], Reward]:
     rows = Reward.objects.filter(
         round__task=task, round__number__gte=since_round, participant__in=members
-    )
+    ).select_related("round")
+    return {(row.round.number, row.participant_id): row for row in rows}
+
+
+def _totals(task: Task, since_round: int) -> dict[int, int]:
+    """Round → wei credited in it, to everybody and not to the shown ones alone."""
+    rounds = task.round_set.filter(number__gte=since_round, phase=Round.Phase.FINALIZED)
+    return dict(rounds.values_list("number", "reward"))
+
+
+def _metrics(task: Task, since_round: int) -> dict[int, dict[str, dict[str, float]]]:
+    """Round → address → what the evaluator measured of the update."""
+    rows = task.round_runs.filter(number__gte=since_round, result__isnull=False)
     return {
-        (number, participant): cumulative
-        for number, participant, cumulative in rows.values_list(
-            "round__number", "participant_id", "cumulative"
-        )
+        number: metrics or {}
+        for number, metrics in rows.values_list("number", "result__update_metrics")
     }
 
 

@@ -6,8 +6,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from chain.artifacts import COORDINATOR, load
+from chain.calls import decode_result, encode_call
+from chain.network import client_current
+from chain.selectors import contract_address
 from sessions_app.formats import amount, duration
 from sessions_app.models import Task
+from training.canonical import keccak_hex
 from training.errors import SpecError
 from training.specs import (
     ALGORITHMS,
@@ -96,6 +101,39 @@ def term_facts(task: Task) -> list[Fact]:
         Fact("Time to score", duration(task.score_seconds)),
         Fact("Time to aggregate", duration(task.aggregate_seconds)),
     ]
+
+
+@dataclass(frozen=True)
+class ConfigCheck:
+    """``computed``: keccak256 of the ``size`` canonical bytes stored here; ``onchain``: what the
+    contract holds, read at ``block``."""
+
+    computed: str
+    onchain: str
+    block: int
+    size: int
+
+    @property
+    def matches(self) -> bool:
+        return self.computed == self.onchain
+
+
+def check_config(task: Task) -> ConfigCheck:
+    """Asks the node now. Raises ChainError, and ValueError for a task without the one or other."""
+    config = task_config(task)
+    if config is None or task.onchain_id is None:
+        raise ValueError(
+            "There is nothing to compare: the task is not on chain yet, or its configuration is "
+            "not stored here."
+        )
+    content = config.canonical_bytes()
+    client = client_current()
+    block = client.head().number
+    abi = load(COORDINATOR).abi
+    data = encode_call(abi, "task", [task.onchain_id])
+    answer = client.call(contract_address(COORDINATOR), data, block=block)
+    (view,) = decode_result(abi, "task", 1, answer).values()
+    return ConfigCheck(keccak_hex(content), view["configHash"], block, len(content))
 
 
 def _with_parameters(label: str, parameters: Iterable[Parameter], values: Mapping[str, Any]) -> str:

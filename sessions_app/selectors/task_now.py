@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from sessions_app.formats import amount, and_list, count, duration, percent
 from sessions_app.models import Participant, Round, Task, TrainingRun
@@ -104,7 +105,11 @@ def _launching(data: TaskData) -> Now:
 def _open(data: TaskData) -> Now:
     task = data.task
     joined = {m.address for m in data.active}
-    missing = [s.account.label for s in data.seats if s.account.address not in joined]
+    missing = [
+        seat.account.label
+        for seat in data.seats
+        if seat.account.address not in joined and seat.removed_at is None
+    ]
     labels = ["Model prepared", "Pool in escrow", "Participants joined", "Training"]
     labels[2] = f"Participants {len(joined)} of {task.max_participants}"
     value = round(100 * len(joined) / max(task.max_participants, 1))
@@ -182,6 +187,9 @@ def _running(data: TaskData) -> Now:
     if task.stopping:
         text += " The task was cancelled while updates were in: this round is paid and the last."
     since = _since(data, round_)
+    if task.paused_at is not None:
+        text = _paused_text(data, round_, submitted)
+        return Now(lead, text, "wait", steps, task.paused_at.timestamp(), "since the pause")
     now = data.now.timestamp()
     usual = data.round_seconds
     patience = max(2 * usual, SHORTEST_PATIENCE) if usual else FIRST_ROUND_PATIENCE
@@ -203,6 +211,26 @@ def _running(data: TaskData) -> Now:
         "in this round",
         left,
         look_again_at=quiet_since + patience + 0.5,
+    )
+
+
+def _paused_text(data: TaskData, round_: Round, submitted: int) -> str:
+    """What the pause means: it is ours, the contract's deadlines run on."""
+    if round_.phase != Round.Phase.UPDATES or submitted == len(data.active):
+        return (
+            "Paused: the evaluators finish this round, and no training of the next one is started. "
+            "Resume to go on."
+        )
+    until = datetime.fromtimestamp(round_.update_deadline, tz=UTC)
+    left = round_.update_deadline - data.now.timestamp()
+    when = f"until {until:%H:%M:%S} UTC" + (f", {duration(left)} from now" if left > 0 else "")
+    if submitted:
+        after = f"the round is then scored with the {count(submitted, 'update')} that came"
+    else:
+        after = "if none has come by then, anyone may end the task"
+    return (
+        "Paused: no training is started here. The contract knows no pause: it takes updates "
+        f"{when}; {after}. Resume to go on."
     )
 
 

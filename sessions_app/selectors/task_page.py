@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from sessions_app.access import addresses_of, can
-from sessions_app.models import Participant, Round, Seat, Task, TrainingRun, User
+from sessions_app.access import can
+from sessions_app.models import Invitation, Round, Task, User
 from sessions_app.selectors.events import FeedItem, event_line
 from sessions_app.selectors.people import Party
+from sessions_app.selectors.pills import Pill, task_pill
 from sessions_app.selectors.task_config import (
     Fact,
     config_labels,
@@ -17,16 +18,14 @@ from sessions_app.selectors.task_config import (
     task_config,
     term_facts,
 )
+from sessions_app.selectors.task_cost import Cost, task_cost
 from sessions_app.selectors.task_data import CallGas, TaskData
 from sessions_app.selectors.task_faults import Fault, task_faults
-from sessions_app.selectors.task_now import Now, task_now, training_share
+from sessions_app.selectors.task_now import Now, task_now
+from sessions_app.selectors.task_participants import ParticipantRow, task_participants
 from training.specs import TaskConfig
 
-
-@dataclass(frozen=True)
-class Pill:
-    label: str
-    tone: str
+SHOWN_ROUNDS = 12  # in the table; a page must not grow with every round
 
 
 @dataclass(frozen=True)
@@ -35,6 +34,12 @@ class Actions:
 
     start: bool
     edit: bool
+    begin: int  # participants to begin with before every place is taken; 0: not now
+    pause: bool
+    resume: bool
+    invite: bool
+    free_places: int  # that wallets and agents may take
+    top_up: str  # the account that would pay; empty: not now
     cancel: bool
     delete: bool
     clone: bool
@@ -72,29 +77,6 @@ class Kpis:
     overhead: float | None
     overhead_seconds: float | None
     round_seconds: float | None
-
-
-@dataclass(frozen=True)
-class ParticipantRow:
-    party: Party
-    pill: Pill
-    value: int  # progress of this round, 0 to 100
-    status_note: str
-    samples: int | None
-    accuracy: float | None  # 0 to 1, of its last update on held-out data
-    local_accuracy: float | None  # 0 to 1, on its own data
-    contribution: float | None  # share of the last round's reward, 0 to 1
-    earned: int
-    claimed: int
-    stake: int
-    can_claim: bool
-    claiming: bool
-    mine: bool
-    joined_tx: str  # empty until it has joined
-
-    @property
-    def claimable(self) -> int:
-        return max(self.earned - self.claimed, 0)
 
 
 @dataclass(frozen=True)
@@ -142,32 +124,23 @@ class TaskPage:
     stake: int
     rounds_planned: int
     model_hash: str
+    update_seconds: int
+    cost: Cost
 
+    @property
+    def newest_rounds(self) -> Sequence[RoundRow]:
+        return self.rounds[:SHOWN_ROUNDS]
 
-_STAGE_PILLS = {
-    Task.Stage.DRAFT: Pill("Draft", "wait"),
-    Task.Stage.PREPARING: Pill("Preparing", "run"),
-    Task.Stage.FUNDING: Pill("Funding", "run"),
-    Task.Stage.FAILED: Pill("Failed", "bad"),
-}
-_PHASE_PILLS = {
-    Task.Phase.OPEN: Pill("Open", "run"),
-    Task.Phase.RUNNING: Pill("Running", "run"),
-    Task.Phase.COMPLETED: Pill("Completed", "ok"),
-    Task.Phase.CANCELLED: Pill("Cancelled", "wait"),
-}
-
-
-def task_pill(stage: str, phase: str) -> Pill:
-    by_phase = {str(key): pill for key, pill in _PHASE_PILLS.items()}
-    by_stage = {str(key): pill for key, pill in _STAGE_PILLS.items()}
-    return by_phase.get(phase) or by_stage.get(stage) or Pill("On chain", "run")
+    @property
+    def removes(self) -> bool:
+        """Whether the table of participants has a column of actions."""
+        return any(row.can_remove or row.leaving for row in self.participants)
 
 
 def task_page(data: TaskData, viewer: User) -> TaskPage:
     task = data.task
     config = task_config(task)
-    rows = _participants(data, viewer)
+    rows = task_participants(data, viewer)
     return TaskPage(
         seq=data.seq,
         head=_head(data, config),
@@ -187,6 +160,8 @@ def task_page(data: TaskData, viewer: User) -> TaskPage:
         stake=task.stake,
         rounds_planned=task.rounds,
         model_hash=task.model_hash or task.initial_model_hash,
+        update_seconds=task.update_seconds,
+        cost=task_cost(data),
     )
 
 
@@ -201,7 +176,7 @@ def _head(data: TaskData, config: TaskConfig | None) -> Head:
     return Head(
         pk=task.pk,
         title=task.title,
-        pill=task_pill(task.stage, task.phase),
+        pill=_pill(task),
         facts=config_labels(config) if config else ["Created by another client"],
         config_hash=task.config_hash,
         config_matches=matches,
@@ -211,21 +186,62 @@ def _head(data: TaskData, config: TaskConfig | None) -> Head:
     )
 
 
+def _pill(task: Task) -> Pill:
+    if task.phase == Task.Phase.RUNNING and task.paused_at is not None:
+        return Pill("Paused", "wait")
+    return task_pill(task.stage, task.phase)
+
+
 def _actions(data: TaskData, viewer: User, rows: Sequence[ParticipantRow]) -> Actions:
     task = data.task
     draft = task.stage in (Task.Stage.DRAFT, Task.Stage.FAILED) and task.onchain_id is None
     cancelling = any(row.function == "cancel" for row in data.pending_calls)
     alive = task.phase in (Task.Phase.OPEN, Task.Phase.RUNNING)
+    running, paused = task.phase == Task.Phase.RUNNING, task.paused_at is not None
     claims = [row for row in rows if row.can_claim]
     return Actions(
         start=draft and can(viewer, "task.launch", task),
         edit=draft and can(viewer, "task.change", task),
+        begin=_can_begin(data, viewer),
+        pause=running and not paused and can(viewer, "task.pause", task),
+        resume=running and paused and can(viewer, "task.pause", task),
+        invite=alive and can(viewer, "invitation.create", Invitation(task=task)),
+        free_places=_free_places(data),
+        top_up=_payer(data) if alive and can(viewer, "task.top_up", task) else "",
         cancel=alive and not cancelling and not task.stopping and can(viewer, "task.cancel", task),
         delete=draft and can(viewer, "task.cancel", task),
         clone=task.config is not None and can(viewer, "task.clone"),
         claim=[row.party.address for row in claims],
         claimable=sum(row.claimable for row in claims),
     )
+
+
+def _can_begin(data: TaskData, viewer: User) -> int:
+    """An open task starts by itself when it is full; with enough people its operator need not
+    wait for that."""
+    task, joined = data.task, len(data.active)
+    starting = any(row.function == "start" for row in data.pending_calls)
+    enough = task.min_participants <= joined < task.max_participants
+    if task.phase != Task.Phase.OPEN or starting or not enough:
+        return 0
+    return joined if can(viewer, "task.start", task) else 0
+
+
+def _free_places(data: TaskData) -> int:
+    if data.task.phase != Task.Phase.OPEN:
+        return 0
+    joined = {member.address for member in data.active}
+    coming = [s for s in data.seats if s.removed_at is None and s.account.address not in joined]
+    return max(data.task.max_participants - len(joined) - len(coming), 0)
+
+
+def _payer(data: TaskData) -> str:
+    """The account that a top-up would come from; the last round's reward is fixed already."""
+    task = data.task
+    last = task.phase == Task.Phase.RUNNING and task.current_round == task.rounds
+    if task.operator_account is None or task.stopping or last:
+        return ""
+    return task.operator_account.label
 
 
 def _kpis(data: TaskData) -> Kpis:
@@ -254,84 +270,6 @@ def _kpis(data: TaskData) -> Kpis:
         overhead_seconds=median(waits) if waits else None,
         round_seconds=data.round_seconds,
     )
-
-
-def _participants(data: TaskData, viewer: User) -> list[ParticipantRow]:
-    """Members in the order of joining, then hosted seats that have not joined yet."""
-    seats = {seat.account.address: seat for seat in data.seats}
-    members = {member.address: member for member in data.members}
-    own = addresses_of(viewer)
-    may_claim_all = can(viewer, "reward.claim_all", data.task)
-    claiming = {row.account.address for row in data.pending_calls if row.function == "claim"}
-    rows = []
-    for address in [*members, *(a for a in seats if a not in members)]:
-        seat, member = seats.get(address), members.get(address)
-        pill, value, note = _this_round(data, member, seat)
-        run = data.training.get(address) or data.trained.get(address)
-        last = data.trained.get(address) or run
-        metrics = data.metrics.get(address, {})
-        reward = data.last_rewards.get(member.pk) if member else None
-        total = sum(r.amount for r in data.last_rewards.values())
-        earned, claimed = (member.earned, member.claimed) if member else (0, 0)
-        hosted = seat is not None
-        rows.append(
-            ParticipantRow(
-                party=data.party(address),
-                pill=pill,
-                value=value,
-                status_note=note,
-                samples=member.samples_cap if member else (seat.samples if seat else None),
-                accuracy=metrics.get("accuracy"),
-                local_accuracy=last.accuracy if last else None,
-                contribution=reward.amount / total if reward and total else None,
-                earned=earned,
-                claimed=claimed,
-                stake=member.stake - member.stake_returned if member else 0,
-                can_claim=earned > claimed
-                and hosted
-                and address not in claiming
-                and (may_claim_all or address in own),
-                claiming=address in claiming,
-                mine=address in own,
-                joined_tx=member.joined_tx if member else "",
-            )
-        )
-    return rows
-
-
-def _this_round(
-    data: TaskData, member: Participant | None, seat: Seat | None
-) -> tuple[Pill, int, str]:
-    """What a participant is doing: (pill, per cent, a note such as its error)."""
-    task, round_ = data.task, data.current
-    if member is None:
-        joining = any(
-            seat is not None and row.account_id == seat.account_id for row in data.pending_calls
-        )
-        return Pill("Joining" if joining else "Invited", "run" if joining else ""), 0, ""
-    if member.status != Participant.Status.ACTIVE:
-        tone = "bad" if member.status == Participant.Status.SLASHED else "wait"
-        return Pill(member.get_status_display(), tone), 0, ""
-    if task.phase == Task.Phase.OPEN:
-        return Pill("Joined", "ok"), 100, ""
-    if task.is_finished:
-        return Pill("Finished", ""), 100, ""
-    if member.pk in data.submitted:
-        return Pill("Submitted", "ok"), 100, ""
-    run = data.training.get(member.address)
-    value = round(100 * training_share(run))
-    if run is not None and run.status == TrainingRun.Status.FAILED:
-        return Pill("Failed", "bad"), value, run.error
-    if round_ is not None and data.now.timestamp() > round_.update_deadline:
-        return Pill("Late", "wait"), value, "past the deadline"
-    if run is None:
-        return Pill("Waiting", ""), 0, ""
-    if run.status == TrainingRun.Status.TRAINED:
-        return Pill("Sending", "chain"), 100, ""
-    if run.status == TrainingRun.Status.TRAINING:
-        speed = run.samples_per_second
-        return Pill("Training", "run"), value, f"{speed:,.0f} samples/s" if speed else ""
-    return Pill("Queued", ""), 0, ""
 
 
 def _rounds(data: TaskData) -> list[RoundRow]:

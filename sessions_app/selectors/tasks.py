@@ -17,8 +17,8 @@ from chain.models import OutgoingStatus, OutgoingTransaction
 from sessions_app.formats import count
 from sessions_app.models import Participant, Round, Task, TokenBalance, TrainingRun, User
 from sessions_app.selectors.chrome import ChainStatus, chain_status
+from sessions_app.selectors.pills import Pill, task_pill
 from sessions_app.selectors.task_config import config_labels, task_config
-from sessions_app.selectors.task_page import Pill, task_pill
 
 LIST_LENGTH = 50
 

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar, cast
 
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 
 from sessions_app.access import ACTIONS, require_role
-from sessions_app.models import User
+from sessions_app.models import Task, User
 from sessions_app.selectors.chrome import chrome
+from sessions_app.selectors.task_data import task_get
 
 View = TypeVar("View", bound=Callable[..., HttpResponseBase])
 
@@ -32,6 +33,33 @@ def page(
     """A full page inside the frame. ``nav`` marks the entry of the navigation it belongs to."""
     values = {**(context or {}), "chrome": chrome(), "nav": nav}
     return render(request, template, values, status=status)
+
+
+def find_task(pk: int) -> Task:
+    """Raises Http404, whose text the page shows."""
+    try:
+        return task_get(pk)
+    except Task.DoesNotExist as error:
+        raise Http404(
+            f"There is no task {pk}. It may have been a draft that was deleted."
+        ) from error
+
+
+def whole_number(request: HttpRequest, name: str, default: int | None = None) -> int | None:
+    """A whole number of the query string; 404 when it is something else."""
+    text = request.GET.get(name, "")
+    if not text:
+        return default
+    if not (text.isascii() and text.isdigit()):
+        raise Http404(f"{name}={text} is not a whole number.")
+    return int(text)
+
+
+def download(text: str, name: str) -> HttpResponse:
+    """A CSV file."""
+    response = HttpResponse(text, content_type="text/csv; charset=utf-8")
+    response["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response
 
 
 def is_htmx(request: HttpRequest) -> bool:

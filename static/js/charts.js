@@ -1,55 +1,42 @@
-// Three charts over the same rounds. Colours come from the style sheet, so a change of theme
-// redraws them; the round under the pointer is marked in all.
+// The charts of a task, over the same rounds. Colours come from the style sheet, so a change of
+// theme redraws them; the round under the pointer, or chosen by arrow keys, is marked in all.
+import { Heat } from "./heat.js";
+import { mark, markedRound, onMark, steppable } from "./marks.js";
+import { accuracyRange, colour, compact, element, money, per, plain, plannedRounds, roundsAxis, SERIES_COLOURS,
+  valueAxis } from "./plots.js";
+import { Small } from "./small.js";
+import { table } from "./tables.js";
+
 const uPlot = window.uPlot;
-const probe = document.createElement("span");
-probe.hidden = true;
-document.body.append(probe);
-
-function colour(variable) {
-  probe.style.color = `var(${variable})`;
-  return getComputedStyle(probe).color;
-}
-
-const compact = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
-const plain = new Intl.NumberFormat("en", { maximumFractionDigits: 2 });
-// Money is cut, never rounded up: as the tables do.
-const money = (value) => plain.format(Math.floor(value * 100 + 1e-6) / 100);
-const SYNC = "rounds";
-const SERIES_COLOURS = 10;
-
-const roundsAxis = () => ({
-  stroke: colour("--ink-3"),
-  grid: { show: false },
-  ticks: { show: false },
-  size: 26,
-  font: "11px Inter",
-  space: 28,
-  incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500],
-  values: (_, ticks) => ticks.map((tick) => (Number.isInteger(tick) && tick > 0 ? String(tick) : "")),
-});
-
-const valueAxis = (extra = {}) => ({
-  stroke: colour("--ink-3"),
-  grid: { stroke: colour("--line"), width: 1 },
-  ticks: { show: false },
-  size: 44,
-  font: "11px Inter",
-  space: 34,
-  ...extra,
-});
+const LINES = ["accuracy", "gas", "tokens"];
+const EMPTY = {
+  accuracy: "The curve begins when the first round is final.",
+  gas: "Bars appear with the first updates.",
+  tokens: "Lines begin when the first round has paid rewards.",
+  participants: "A curve for each participant begins when the first round is final.",
+  contribution: "The first row of shares appears when a round has paid rewards.",
+};
 
 export class Charts {
   constructor(series) {
-    this.planned = series.rounds_planned;
-    this.participants = series.participants;
-    this.points = new Map(series.points.map((point) => [point.round, point]));
+    this.points = new Map();
     this.mode = "earned";
     this.plots = {};
-    this.index = null;
+    this.marking = false;
     this.nodes = Object.fromEntries(
       [...document.querySelectorAll("[data-plot]")].map((node) => [node.dataset.plot, node]),
     );
+    this.take(series);
+    this.small = new Small(this.nodes.participants, this);
+    this.heat = new Heat(this.nodes.contribution, this);
     this.draw();
+    this.steps = LINES.concat("participants", "contribution").map((name) =>
+      steppable(this.nodes[name], {
+        rounds: () => this.list().map((point) => point.round),
+        tell: (round) => this.telling(name, round),
+      }),
+    );
+    onMark(() => this.show());
     document.addEventListener("theme:changed", () => requestAnimationFrame(() => this.redraw()));
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.redraw());
     document.fonts?.ready.then(() => this.redraw());
@@ -64,6 +51,16 @@ export class Charts {
         this.redraw();
       }),
     );
+    document.querySelectorAll("[data-table-toggle]").forEach((button) =>
+      button.addEventListener("click", () => this.tables()),
+    );
+  }
+
+  take(series) {
+    this.planned = series.rounds_planned;
+    this.participants = series.participants;
+    this.members = series.member_count;
+    series.points.forEach((point) => this.points.set(point.round, point));
   }
 
   firstOpenRound() {
@@ -72,19 +69,26 @@ export class Charts {
   }
 
   merge(series) {
-    const fewer = series.participants.length !== this.participants.length;
-    this.planned = series.rounds_planned;
-    this.participants = series.participants;
-    series.points.forEach((point) => this.points.set(point.round, point));
-    if (fewer || !this.plots.accuracy) this.redraw();
-    else Object.keys(this.plots).forEach((name) => {
-      this.plots[name].setData(this.data(name));
-      this.readout(name);
-    });
+    const others = series.participants.map((p) => p.address).join();
+    const same = others === this.participants.map((p) => p.address).join();
+    this.take(series);
+    if (!same || Object.keys(this.plots).length < LINES.length) this.redraw();
+    else {
+      LINES.forEach((name) => this.plots[name].setData(this.data(name)));
+      this.small.update();
+      this.heat.draw();
+      this.show();
+    }
+    this.steps.forEach((step) => step());
+    this.tables();
   }
 
   list() {
     return [...this.points.values()].sort((a, b) => a.round - b.round);
+  }
+
+  last() {
+    return Math.max(1, ...this.points.keys());
   }
 
   data(name) {
@@ -102,56 +106,58 @@ export class Charts {
 
   options(name) {
     const node = this.nodes[name];
-    const height = node.classList.contains("tall") ? 220 : 160;
-    const base = {
+    return {
       width: Math.max(node.clientWidth, 120),
-      height,
+      height: node.classList.contains("tall") ? 220 : 160,
       padding: [8, 8, 0, 0],
       legend: { show: false },
-      cursor: {
-        sync: { key: SYNC, setSeries: false, scales: ["x", null] },
-        y: false,
-        drag: { x: false, y: false },
-        points: { size: 7 },
-      },
-      hooks: { setCursor: [(u) => this.hover(name, u)] },
-      scales: { x: { time: false, range: () => this.range(name) } },
+      cursor: { y: false, drag: { x: false, y: false }, points: { size: 7 } },
+      hooks: { setCursor: [(u) => this.hover(u)] },
+      ...this[`${name}Options`](),
     };
-    if (name === "accuracy") {
-      return {
-        ...base,
-        scales: {
-          ...base.scales,
-          y: { range: (_, low, high) => this.accuracyRange(low, high) },
-          loss: { range: (_, low, high) => [0, (high || 1) * 1.1] },
-        },
-        series: [
-          {},
-          { stroke: colour("--accuracy"), width: 2.5, spanGaps: true, points: { show: (u) => u.data[0].length < 3, size: 7, fill: colour("--accuracy") } },
-          { stroke: colour("--ink-3"), width: 1.5, dash: [4, 3], scale: "loss", spanGaps: true, points: { show: (u) => u.data[0].length < 3, size: 5 } },
-        ],
-        axes: [
-          roundsAxis(),
-          valueAxis({ values: (_, ticks) => ticks.map((t) => plain.format(t)) }),
-          valueAxis({ scale: "loss", side: 1, size: 40, grid: { show: false }, values: (_, ticks) => ticks.map((t) => plain.format(t)) }),
-        ],
-      };
-    }
-    if (name === "gas") {
-      const paths = uPlot.paths.bars({ size: [0.6, 26, 2], radius: 0.12 });
-      return {
-        ...base,
-        scales: { ...base.scales, y: { range: (_, low, high) => [0, (high || 100_000) * 1.08] } },
-        series: [
-          {},
-          { fill: colour("--chain"), stroke: colour("--chain"), width: 0, paths, points: { show: false } },
-          { fill: colour("--gas"), stroke: colour("--surface"), width: 0, paths, points: { show: false } },
-        ],
-        axes: [roundsAxis(), valueAxis({ values: (_, ticks) => ticks.map((t) => compact.format(t)) })],
-      };
-    }
+  }
+
+  x(name) {
+    const planned = plannedRounds(this.last(), this.planned);
+    const range = { gas: [0.4, planned + 0.6], tokens: [0, planned] }[name] || [1, planned];
+    return { time: false, range: () => range };
+  }
+
+  accuracyOptions() {
+    const dots = (size, fill) => ({ show: (u) => u.data[0].length < 3, size, fill });
+    const values = (_, ticks) => ticks.map((t) => plain.format(t));
     return {
-      ...base,
+      scales: {
+        x: this.x("accuracy"),
+        y: { range: accuracyRange },
+        loss: { range: (_, low, high) => [0, (high || 1) * 1.1] },
+      },
+      series: [
+        {},
+        { stroke: colour("--accuracy"), width: 2.5, spanGaps: true, points: dots(7, colour("--accuracy")) },
+        { stroke: colour("--ink-3"), width: 1.5, dash: [4, 3], scale: "loss", spanGaps: true, points: dots(5) },
+      ],
+      axes: [
+        roundsAxis(),
+        valueAxis({ values }),
+        valueAxis({ scale: "loss", side: 1, size: 40, grid: { show: false }, values }),
+      ],
+    };
+  }
+
+  gasOptions() {
+    const paths = uPlot.paths.bars({ size: [0.6, 26, 2], radius: 0.12 });
+    const bar = (fill, stroke) => ({ fill: colour(fill), stroke: colour(stroke), width: 0, paths, points: { show: false } });
+    return {
+      scales: { x: this.x("gas"), y: { range: (_, low, high) => [0, (high || 100_000) * 1.08] } },
+      series: [{}, bar("--chain", "--chain"), bar("--gas", "--surface")],
+      axes: [roundsAxis(), valueAxis({ values: (_, ticks) => ticks.map((t) => compact.format(t)) })],
+    };
+  }
+
+  tokensOptions() {
+    return {
+      scales: { x: this.x("tokens") },
       series: [
         {},
         ...this.participants.map((_, i) => ({
@@ -165,42 +171,25 @@ export class Charts {
     };
   }
 
-  range(name) {
-    const last = Math.max(1, ...this.points.keys());
-    // Room for the rounds to come, but a long task must not squeeze its first ones to the left.
-    const planned = Math.max(Math.min(this.planned, Math.max(last * 2, 10)), last, 2);
-    if (name === "gas") return [0.4, planned + 0.6];
-    return name === "tokens" ? [0, planned] : [1, planned];
-  }
-
-  accuracyRange(low, high) {
-    if (low === null || high === null) return [0, 100];
-    const floor = Math.max(0, Math.floor((low - 4) / 10) * 10);
-    return [floor, 100];
+  filled(name) {
+    const list = this.list();
+    if (name === "accuracy") return list.some((p) => p.accuracy !== null);
+    if (name === "gas") return list.some((p) => p.gas_submit > 0);
+    if (name === "participants") return list.some((p) => p.held_out.some((value) => value !== null));
+    return list.some((p) => p.final);
   }
 
   draw() {
     for (const [name, node] of Object.entries(this.nodes)) {
       const note = node.querySelector(".empty-chart");
-      const list = this.list();
-      const filled = {
-        accuracy: list.some((p) => p.accuracy !== null),
-        gas: list.some((p) => p.gas_submit > 0),
-        tokens: list.some((p) => p.final),
-      }[name];
-      if (!filled) {
-        note.textContent = {
-          accuracy: "The curve begins when the first round is final.",
-          gas: "Bars appear with the first updates.",
-          tokens: "Lines begin when the first round has paid rewards.",
-        }[name];
-        note.hidden = false;
-        continue;
-      }
-      note.hidden = true;
-      this.plots[name] = new uPlot(this.options(name), this.data(name), node);
-      this.readout(name);
+      const filled = this.filled(name);
+      note.hidden = filled;
+      if (!filled) note.textContent = EMPTY[name];
+      else if (LINES.includes(name)) this.plots[name] = new uPlot(this.options(name), this.data(name), node);
     }
+    this.small.draw(this.filled("participants"));
+    this.heat.draw(this.filled("contribution"));
+    this.show();
   }
 
   redraw() {
@@ -214,56 +203,82 @@ export class Charts {
       const width = Math.max(this.nodes[name].clientWidth, 120);
       if (Math.abs(plot.width - width) > 1) plot.setSize({ width, height: plot.height });
     }
+    this.small.resize();
+    this.heat.draw();
   }
 
-  hover(name, u) {
+  hover(u) {
+    if (this.marking) return;
     const at = u.cursor.idx;
-    const round = at === null || at === undefined || u.cursor.left < 0 ? null : u.data[0][at];
-    this.index = round || null;
-    this.readout(name);
+    mark(at === null || at === undefined || u.cursor.left < 0 ? null : u.data[0][at]);
   }
 
-  // The numbers of the marked round, or of the last one, below each chart.
+  // Puts the marked round's line in every chart, and its numbers below each.
+  show() {
+    this.marking = true;
+    for (const plot of [...Object.values(this.plots), ...this.small.plots]) {
+      const round = markedRound();
+      const left = round === null ? -10 : plot.valToPos(round, "x");
+      plot.setCursor({ left, top: round === null ? -10 : 10 }, false, false);
+    }
+    this.marking = false;
+    LINES.concat("participants", "contribution").forEach((name) => this.readout(name));
+    this.small.show();
+    this.heat.show();
+  }
+
+  shown(name) {
+    const point = this.points.get(markedRound());
+    if (point) return point;
+    const last = (test) => this.list().findLast(test);
+    if (name === "gas") return last((p) => p.gas_submit > 0);
+    return last((p) => p.final);
+  }
+
+  // [label, value, colour] of a round, as each chart tells it.
+  numbers(name, point) {
+    if (name === "accuracy") {
+      const took = point.seconds === null ? [] : [["took", `${plain.format(point.seconds)} s`]];
+      return [["accuracy", `${per(point.accuracy)} %`], ["loss", per(point.loss, 3)], ...took];
+    }
+    if (name === "gas") {
+      const each = point.submits ? Math.round(point.gas_submit / point.submits) : 0;
+      return [
+        ["submit", `${point.submits} × ${compact.format(each)}`],
+        ...(point.gas_score ? [["score", compact.format(point.gas_score)]] : []),
+        ...(point.gas_aggregate ? [["aggregate", compact.format(point.gas_aggregate)]] : []),
+      ];
+    }
+    const tell = {
+      tokens: (i) => (point[this.mode][i] === null ? "–" : money(point[this.mode][i])),
+      participants: (i) => `${per(point.held_out[i])} %`,
+      contribution: (i) => `${per(point.share[i] === null ? null : 100 * point.share[i])} %`,
+    }[name];
+    return this.participants.map((who, i) => [who.name, tell(i), (i % SERIES_COLOURS) + 1]);
+  }
+
+  telling(name, round) {
+    const point = this.points.get(round);
+    const unit = name === "tokens" ? " FLT" : "";
+    return `Round ${round}: ${this.numbers(name, point).map(([label, value]) => `${label} ${value}${unit}`).join(", ")}`;
+  }
+
   readout(name) {
     const node = document.querySelector(`[data-readout="${name}"]`);
-    const list = this.list();
-    let point = this.index === null ? null : this.points.get(this.index);
-    if (!point) {
-      const last = (test) => [...list].reverse().find(test);
-      point = name === "gas" ? last((p) => p.gas_submit > 0) : last((p) => p.final);
-    }
+    const point = this.shown(name);
     node.replaceChildren();
     if (!point) return;
-    node.append(part(`Round ${point.round}`));
-    if (name === "accuracy") {
-      node.append(part("accuracy", point.accuracy === null ? "–" : `${point.accuracy.toFixed(1)} %`));
-      node.append(part("loss", point.loss === null ? "–" : point.loss.toFixed(3)));
-      if (point.seconds !== null) node.append(part("took", `${plain.format(point.seconds)} s`));
-    } else if (name === "gas") {
-      const each = point.submits ? Math.round(point.gas_submit / point.submits) : 0;
-      node.append(part("submit", `${point.submits} × ${compact.format(each)}`));
-      if (point.gas_score) node.append(part("score", compact.format(point.gas_score)));
-      if (point.gas_aggregate) node.append(part("aggregate", compact.format(point.gas_aggregate)));
-    } else {
-      this.participants.forEach((who, i) => {
-        const value = point[this.mode][i];
-        const item = part(who.name, value === null ? "–" : money(value));
-        const key = document.createElement("i");
-        key.className = `key s${(i % SERIES_COLOURS) + 1}`;
-        item.prepend(key);
-        node.append(item);
-      });
+    node.append(element("span", { text: `Round ${point.round}` }));
+    for (const [label, value, key] of this.numbers(name, point)) {
+      const item = element("span", {}, `${label} `, element("b", { text: value }));
+      if (key && name === "tokens") item.prepend(element("i", { class: `key s${key}` }));
+      node.append(item);
     }
   }
-}
 
-function part(label, value) {
-  const item = document.createElement("span");
-  item.append(value === undefined ? label : `${label} `);
-  if (value !== undefined) {
-    const bold = document.createElement("b");
-    bold.textContent = value;
-    item.append(bold);
+  tables() {
+    document.querySelectorAll("[data-table-of]:not([hidden])").forEach((node) =>
+      node.replaceChildren(table(node.dataset.tableOf, this)),
+    );
   }
-  return item;
 }

@@ -15,7 +15,7 @@ function set(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-function tick() {
+export function tick() {
   const now = Date.now() / 1000;
   document.querySelectorAll("[data-since]").forEach((e) => set(e, duration(now - Number(e.dataset.since))));
   document.querySelectorAll("time[data-ago]").forEach((e) => {

@@ -1,6 +1,7 @@
 // The page's one socket. It reconnects by itself after any close, and the badge tells the truth:
 // live, reconnecting, or stale since the moment something was last heard.
 const SILENT_AFTER = 1800; // ms without a beat (the server beats every second)
+const WATCH = 200; // ms between two looks at the clock
 const FIRST_WAIT = 250; // ms
 const LONGEST_WAIT = 3000; // ms
 const SIGN_IN_AGAIN = 4401;
@@ -12,6 +13,20 @@ const number = new Intl.NumberFormat("en");
 let badge;
 let chain = { block: -1, head: -1, state: "starting", label: "" };
 let heardAt = Date.now();
+let socket = null;
+let known = null; // says which number of its task the page shows; a chain's page has none
+
+// The page of a task says how far it has come, so that a new connection brings the rest.
+export function knows(reader) {
+  known = reader;
+}
+
+// False when nobody is there to be asked: a reconnect brings everything in any case.
+export function ask(question) {
+  if (socket?.readyState !== WebSocket.OPEN) return false;
+  socket.send(JSON.stringify(question));
+  return true;
+}
 
 function clockTime(ms) {
   return new Date(ms).toLocaleTimeString("en-GB");
@@ -31,7 +46,7 @@ function show(state) {
     words = state === "stale" ? `Stale since ${clockTime(heardAt)}` : "Reconnecting";
   }
   if (text.textContent !== words) text.textContent = words;
-  badge.title = chain.message || "";
+  badge.title = state === "live" ? chain.message || "" : "What you see is from then. It catches up by itself.";
 }
 
 export function connect(path) {
@@ -39,7 +54,6 @@ export function connect(path) {
   if (badge) chain = { ...chain, block: Number(badge.dataset.block), label: badge.dataset.label };
   const url = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}${path}`;
   let wait = FIRST_WAIT;
-  let socket = null;
   let live = false;
   let retry = 0;
 
@@ -50,7 +64,7 @@ export function connect(path) {
 
   function open() {
     clearTimeout(retry);
-    const mine = new WebSocket(url);
+    const mine = new WebSocket(known ? `${url}?since=${known()}` : url);
     socket = mine;
     mine.onmessage = (event) => {
       if (mine !== socket) return;
@@ -86,15 +100,20 @@ export function connect(path) {
     wait = Math.min(wait * 2, LONGEST_WAIT);
   }
 
+  // A page in the background, or on a machine that slept, looks at the clock seldom. What has
+  // arrived meanwhile is read before the next look, so silence counts from when it woke.
+  let lookedAt = Date.now();
   setInterval(() => {
-    if (Date.now() - heardAt > SILENT_AFTER && live) {
-      lost();
-      // The connection looks open but nobody speaks: end it and start over.
-      const dead = socket;
-      again();
-      dead?.close();
-    }
-  }, 200);
+    const now = Date.now();
+    const slept = now - lookedAt > SILENT_AFTER;
+    lookedAt = now;
+    if (slept || !live || now - heardAt <= SILENT_AFTER) return;
+    lost();
+    // The connection looks open but nobody speaks: end it and start over.
+    const dead = socket;
+    again();
+    dead?.close();
+  }, WATCH);
   addEventListener("online", () => { if (!live) { wait = FIRST_WAIT; again(); } });
   document.addEventListener("visibilitychange", () => {
     if (!document.hidden && !live) { wait = FIRST_WAIT; again(); }

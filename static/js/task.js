@@ -1,81 +1,48 @@
-// The task page: fetches the parts that changed, and the rounds that the charts do not have yet.
+// The task page: puts what the socket brings in its place, and says how far it has come.
 import { Charts } from "./charts.js";
+import { ask, knows } from "./live.js";
+import { markRows } from "./marks.js";
+import { fill } from "./swaps.js";
 
 const page = document.getElementById("task");
-const ALL = ["head", "now", "kpis", "charts", "participants", "feed", "rounds"];
 const charts = new Charts(JSON.parse(document.getElementById("series").textContent));
-
 let known = Number(page.dataset.seq); // every change up to this number is on the page
-let seen = known; // the highest number heard of
-let wanted = new Set();
-let busy = false;
 
-// An event moves the rounds with the feed, money moves the claim button with the figures.
-const ALONG = { feed: "rounds", kpis: "head" };
+knows(() => known);
+markRows(document.getElementById("part-rounds"));
 
-function want(parts) {
-  parts.forEach((part) => {
-    wanted.add(part);
-    if (ALONG[part]) wanted.add(ALONG[part]);
-  });
-  fetchParts();
+function show(message) {
+  for (const [id, html] of Object.entries(message.html)) fill(document.getElementById(id), html);
+  if (message.series) draw(message.series).catch(() => setTimeout(() => ask({ type: "since", seq: 0 }), 2000));
 }
 
-async function fetchParts() {
-  if (busy || !wanted.size) return;
-  busy = true;
-  const names = [...wanted];
-  wanted = new Set();
-  try {
-    const work = [swapParts(names)];
-    if (names.includes("charts")) work.push(fetchSeries());
-    await Promise.all(work);
-  } catch {
-    names.forEach((name) => wanted.add(name)); // the next message or reconnect fetches them
-    setTimeout(fetchParts, 2000);
+// The socket brings the newest rounds; a page that was away for longer fetches those in between.
+async function draw(series) {
+  const from = charts.firstOpenRound();
+  if (series.points.length && series.points[0].round > Math.max(from, 1)) {
+    const answer = await fetch(`${page.dataset.series}?since_round=${from}`);
+    if (!answer.ok) throw new Error(`series ${answer.status}`);
+    series = await answer.json();
   }
-  busy = false;
-  fetchParts();
-}
-
-function swapParts(names) {
-  return new Promise((resolve, reject) => {
-    const url = `${page.dataset.parts}?names=${names.join(",")}`;
-    const done = (event) => {
-      if (event.detail.pathInfo.requestPath !== url) return;
-      document.removeEventListener("htmx:afterRequest", done);
-      if (!event.detail.successful) return reject(new Error("parts"));
-      known = Math.max(known, Number(event.detail.xhr.getResponseHeader("X-Live-Seq") || known));
-      resolve();
-    };
-    document.addEventListener("htmx:afterRequest", done);
-    window.htmx.ajax("GET", url, { source: document.body, swap: "none" });
-  });
-}
-
-async function fetchSeries() {
-  const answer = await fetch(`${page.dataset.series}?since_round=${charts.firstOpenRound()}`);
-  if (!answer.ok) throw new Error(`series ${answer.status}`);
-  charts.merge(await answer.json());
+  charts.merge(series);
 }
 
 document.addEventListener("live:message", (event) => {
   const message = event.detail;
-  if (message.seq === undefined) return;
-  if (message.type === "changed") {
-    const gap = message.first > seen + 1;
-    seen = Math.max(seen, message.seq);
-    if (gap) want(ALL);
-    else if (message.seq > known) want(message.parts);
-  } else {
-    // hello after a reconnect, or the periodic check: did anything pass us by?
-    const missed = message.seq > seen || (message.type === "hello" && message.seq > known);
-    seen = Math.max(seen, message.seq);
-    if (missed) want(ALL);
-  }
+  if (message.type === "hello" && document.hidden) ask({ type: "hidden" });
+  if (message.type !== "changed") return;
+  if (message.html) show(message);
+  if (message.seq === undefined || document.hidden) return;
+  if (message.html && message.first <= known + 1) known = Math.max(known, message.seq);
+  else if (message.seq > known) ask({ type: "since", seq: known });
 });
-document.addEventListener("live:look-again", () => want(["now"]));
-// An action answered with the parts themselves; the charts may have moved with them.
+
+// Nobody looks at a page in the background: it is told the numbers, and gets the rest on return.
+document.addEventListener("visibilitychange", () =>
+  ask(document.hidden ? { type: "hidden" } : { type: "since", seq: known }),
+);
+document.addEventListener("live:look-again", () => ask({ type: "look" }));
+// An action answered with the parts themselves.
 document.addEventListener("htmx:afterRequest", (event) => {
   const seq = event.detail.xhr?.getResponseHeader("X-Live-Seq");
   if (seq && event.detail.requestConfig?.verb === "post") known = Math.max(known, Number(seq));

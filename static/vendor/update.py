@@ -23,6 +23,7 @@ NODE_MODULES = VENDOR.parent.parent / "node_modules"
 FILES: tuple[tuple[str, str, str], ...] = (
     ("bootstrap", "dist/css/bootstrap.min.css", "bootstrap.min.css"),
     ("htmx.org", "dist/htmx.min.js", "htmx.min.js"),
+    ("idiomorph", "dist/idiomorph.min.js", "idiomorph.min.js"),
     ("uplot", "dist/uPlot.iife.min.js", "uplot.min.js"),
     ("uplot", "dist/uPlot.min.css", "uplot.min.css"),
     (
