@@ -40,8 +40,11 @@ def stored(config: TaskConfig, blobs: BlobStore) -> str:
     return blobs.put(encode(local.initial_weights(config)))
 
 
-@pytest.mark.parametrize("format", RUNNERS)
-@pytest.mark.parametrize("name", CONFIGS)
+# A residual network once: it has the layers that the others lack, and compiles slowest.
+PAIRS = [(name, format) for name in CONFIGS if name != "resnet" for format in RUNNERS]
+
+
+@pytest.mark.parametrize(("name", "format"), [*PAIRS, ("resnet", "keras")])
 def test_the_file_predicts_the_same(name: str, format: str, blobs: BlobStore) -> None:
     config = CONFIGS[name]
     ref = stored(config, blobs)
@@ -101,7 +104,7 @@ def test_another_models_weights_are_refused(blobs: BlobStore) -> None:
         export.export(CONFIGS["mlp"], ref, "onnx", blobs)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", ["mlp", "cnn", "table"])
 def test_the_warm_predictor_answers_the_same(name: str, blobs: BlobStore) -> None:
     config = CONFIGS[name]
     ref = stored(config, blobs)
