@@ -90,8 +90,9 @@ def describe(path: Path, label: str, classes: Sequence[str] = ()) -> tuple[DataS
     """A schema drawn from the operator's own file, and that file as the held-out set.
 
     Every column but the label becomes a number (its mean and deviation here are the scaling) or,
-    with text in it, a category. Ranges are left open: others may have other extremes. The result
-    is a start; look at it before a task is made of it. Raises DataError.
+    with text in it, a category; text that differs in every row names the row and is left out.
+    Ranges are left open: others may have other extremes. The result is a start; look at it before
+    a task is made of it. Raises DataError.
     """
     lines = _lines(path)
     header = _header(path, lines, label)
@@ -114,7 +115,7 @@ def describe(path: Path, label: str, classes: Sequence[str] = ()) -> tuple[DataS
                     scale=float(f"{deviation:.6g}"),
                 )
             )
-        else:
+        elif len(set(values)) < len(values):
             features.append(Feature(name, kind="category", categories=tuple(sorted(set(values)))))
     draft = DataSchema(tuple(features), label, tuple(found), "0x" + "0" * 64, 2)
     table = read(path, draft)

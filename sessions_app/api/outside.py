@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 from django.http import HttpRequest, HttpResponse
 from ninja import Field, Path, Schema
@@ -13,7 +13,7 @@ from chain.network import is_development, network_current, network_settings
 from chain.selectors import contract_address
 from sessions_app.access import addresses_of, require
 from sessions_app.api.base import Address, Key, Wei, area, caller, not_found, user_of
-from sessions_app.api.problems import ApiError
+from sessions_app.api.problems import CONTENT_TYPE, ApiError
 from sessions_app.api.tasks import find_task
 from sessions_app.errors import NotAllowed, WrongStage
 from sessions_app.models import Round, SignedUpdate, Task, Upload
@@ -29,9 +29,11 @@ from training.blobs import BlobStore
 from training.errors import BlobMissing
 
 router = area("Outside participants")
+Offset = Annotated[int, Field(ge=0, le=2**40)]
 _HASH = r"^0x[0-9a-f]{64}$"
 _RANGE = re.compile(r"bytes=(\d{1,15})-(\d{0,15})")
 _YEAR = 31_536_000
+_BYTES = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 
 
 class TermsOut(Schema):
@@ -147,7 +149,17 @@ def round_updates(request: HttpRequest, task_id: Key, number: Key) -> Any:
     return published_updates(round_)
 
 
-@router.get("/{task_id}/blobs/{ref}", summary="A model, an update or the held-out samples")
+@router.get(
+    "/{task_id}/blobs/{ref}",
+    summary="A model, an update or the held-out samples",
+    openapi_extra={
+        "responses": {
+            200: {"description": "All of it", "content": _BYTES},
+            206: {"description": "The part that Range asked for", "content": _BYTES},
+            416: {"description": "It ends before that part", "content": _BYTES},
+        }
+    },
+)
 def task_blob(request: HttpRequest, task_id: Key, ref: Path[str]) -> HttpResponse:
     """The bytes whose keccak256 is `ref`; `Range` serves a part. For members and evaluators."""
     task = find_task(task_id)
@@ -168,7 +180,9 @@ def task_blob(request: HttpRequest, task_id: Key, ref: Path[str]) -> HttpRespons
         last = min(int(wanted[2] or last), last)
         status = 206
         if first > last:
-            return HttpResponse(status=416, headers={"Content-Range": f"bytes */{len(data)}"})
+            response = HttpResponse(status=416, content_type="application/octet-stream")
+            response["Content-Range"] = f"bytes */{len(data)}"
+            return response
     response = HttpResponse(
         data[first : last + 1], content_type="application/octet-stream", status=status
     )
@@ -202,15 +216,16 @@ def upload_announce(request: HttpRequest, task_id: Key, number: Key, body: Uploa
     response=UploadOut,
     summary="Send the next piece of an update",
     openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {
-                "application/octet-stream": {"schema": {"type": "string", "format": "binary"}}
-            },
-        }
+        "requestBody": {"required": True, "content": _BYTES},
+        "responses": {
+            413: {
+                "description": "The piece is too large",
+                "content": {CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+            }
+        },
     },
 )
-def upload_piece(request: HttpRequest, task_id: Key, number: Key, offset: int = 0) -> UploadOut:
+def upload_piece(request: HttpRequest, task_id: Key, number: Key, offset: Offset = 0) -> UploadOut:
     """At most 2 MiB, beginning at byte `offset`. After the last one the whole is checked."""
     task = find_task(task_id)
     if len(request.body) > CHUNK_BYTES:

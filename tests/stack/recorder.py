@@ -1,0 +1,66 @@
+"""A forwarding HTTP server that keeps everything that a client sent, and may change answers."""
+
+from __future__ import annotations
+
+import http.client
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+Change = Callable[[str, bytes], bytes]  # (path, body of the answer) -> body
+
+
+class Recorder:
+    """``with Recorder("http://127.0.0.1:8000") as there:`` and talk to ``there.url``."""
+
+    def __init__(self, target: str, change: Change = lambda path, body: body) -> None:
+        self.sent: list[bytes] = []
+        self.change = change
+        place = urlsplit(target)
+        recorder = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def _forward(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                heads = "\r\n".join(f"{k}: {v}" for k, v in self.headers.items())
+                recorder.sent.append(f"{self.requestline}\r\n{heads}\r\n\r\n".encode() + body)
+                there = http.client.HTTPConnection(place.hostname or "", place.port, timeout=60)
+                try:
+                    there.request(self.command, self.path, body, dict(self.headers.items()))
+                    answer = there.getresponse()
+                    data = recorder.change(self.path, answer.read())
+                    heads_back = answer.getheaders()
+                    status = answer.status
+                except OSError:
+                    data, heads_back, status = b"", [], 502
+                finally:
+                    there.close()
+                self.send_response(status)
+                for name, value in heads_back:
+                    if name.lower() not in ("content-length", "transfer-encoding", "connection"):
+                        self.send_header(name, value)
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            do_GET = do_POST = do_PATCH = do_HEAD = _forward  # noqa: N815
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()

@@ -1,0 +1,408 @@
+"""docs/three-hospitals.md, made true: three agents in processes of their own, three evaluators,
+agents killed at random, and all that can go wrong before anything is spent."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import random
+import re
+import signal
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent import cli
+from agent.contract import Contract, connect
+from agent.keys import make_keystore
+from bcfl_site.embedded.anvil import Anvil
+from bcfl_site.embedded.binaries import ROOT
+from bcfl_site.embedded.stack import Stack
+from tests.stack.recorder import Recorder
+
+FLT = 10**18
+PASSWORD = "pw"
+STAKE = 5
+ROUNDS = 4
+SEED = 20240607
+HOSPITALS = 3
+
+
+@dataclass
+class Place:
+    """A running console, its node, and where files are."""
+
+    stack: Stack
+    folder: Path
+    rpc: str
+    coordinator: str
+    addresses: dict[str, str]
+
+    def keystore(self, name: str) -> Path:
+        return self.folder / f"{name}.json"
+
+    def task(self, *more: str, title: str = "Tumours, three hospitals") -> int:
+        """A private task of the operator, by the command of the document."""
+        before = self.ids()
+        self.stack.manage(
+            *("run_task", "--title", title, "--dataset", "private", "--label", "diagnosis"),
+            *("--evaluation", str(self.folder / "operator.csv"), "--model", "logistic"),
+            *("--participants", str(HOSPITALS), "--hosted", "0", "--evaluators", "0"),
+            *("--stake", str(STAKE), "--pool", "300", "--rounds", str(ROUNDS)),
+            *("--epochs", "10", "--learning-rate", "0.02"),
+            *(a for n in range(3) for a in self._evaluator(n)),
+            *more,
+            seconds=120,
+        )
+        (task,) = self.ids() - before
+        self.wait(task, "open")
+        return task
+
+    def _evaluator(self, number: int) -> tuple[str, str]:
+        return "--outside-evaluator", self.addresses[f"evaluator-{number}"]
+
+    def ids(self) -> set[int]:
+        return {int(row[0]) for row in self._rows("SELECT id FROM sessions_app_task")}
+
+    def wait(self, task: int, phase: str, seconds: float = 120) -> None:
+        until = time.monotonic() + seconds
+        query = f"SELECT phase, failure FROM sessions_app_task WHERE id = {task:d}"
+        while (found := self._rows(query)[0])[0] != phase:
+            assert not found[1], found
+            assert time.monotonic() < until, (found, phase)
+            time.sleep(0.1)
+
+    def round(self, task: int) -> int:
+        query = f"SELECT current_round FROM sessions_app_task WHERE id = {task:d}"
+        return int(self._rows(query)[0][0])
+
+    def _rows(self, query: str) -> list[tuple[Any, ...]]:
+        import sqlite3
+
+        database = sqlite3.connect(f"file:{self.stack.home / 'db.sqlite3'}?mode=ro", uri=True)
+        try:
+            return database.execute(query).fetchall()
+        finally:
+            database.close()
+
+    def contract(self) -> Contract:
+        contract = Contract(connect(self.rpc), self.coordinator, None)
+        contract.token = contract.read("token")
+        return contract
+
+    def held(self, name: str) -> tuple[int, int]:
+        """(wei of tokens, transactions sent)."""
+        contract = self.contract()
+        address = self.addresses[name]
+        return contract.tokens(address), contract.client.nonce(address)
+
+
+@pytest.fixture(scope="module")
+def place(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Place:
+    folder = tmp_path_factory.mktemp("hospitals")
+    source = ROOT / "examples" / "three_hospitals.py"
+    spec = importlib.util.spec_from_file_location("three_hospitals", source)
+    assert spec is not None
+    assert spec.loader is not None
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    example.write(folder)
+    names = [f"{kind}-{n}" for kind in ("hospital", "evaluator") for n in range(3)]
+    addresses = {
+        name: make_keystore(folder / f"{name}.json", PASSWORD, iterations=1024)
+        for name in [*names, "poor"]
+    }
+    stack.manage("fund_wallet", *(addresses[name] for name in names), seconds=90)
+    stack.manage("fund_wallet", addresses["poor"], "--tokens", "1", seconds=90)
+    deployment = json.loads(next((stack.home / "deployments").glob("*.json")).read_text())
+    coordinator = deployment["contracts"]["FLCoordinator"]["address"]
+    return Place(stack, folder, stack.places.chain().rpc_url, coordinator, addresses)
+
+
+@pytest.fixture(scope="module")
+def open_task(place: Place) -> int:
+    """One that stays open: everything that is refused is refused here."""
+    return place.task("--update-seconds", "600", title="Open")
+
+
+@pytest.fixture
+def run(place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    """`bcfl-agent` in this process, which needs no TensorFlow to refuse: exit code and words."""
+    monkeypatch.setenv("BLOB_ROOT", str(place.folder / "unused"))  # put back after the test
+    monkeypatch.setenv("BCFL_KEY_PASSWORD", PASSWORD)
+    monkeypatch.setenv("BCFL_AGENT_HOME", str(place.folder / "homes"))
+    monkeypatch.setenv("COLUMNS", "500")
+
+    def agent(command: str, *more: str, task: int, who: str, url: str = "") -> tuple[int, str]:
+        capsys.readouterr()
+        arguments = [command, url or place.stack.url, "--task", str(task)]
+        arguments += ["--keystore", str(place.keystore(who)), "--poll", "0.2", *more]
+        code = cli.main(arguments)
+        return code, capsys.readouterr().err
+
+    return agent
+
+
+# --- what goes wrong ends in a clear message and no lost funds ------------------------------------
+
+
+def changed(place: Place, name: str, old: str, new: str) -> str:
+    path = place.folder / name
+    path.write_text((place.folder / "hospital-1.csv").read_text().replace(old, new, 1))
+    return str(path)
+
+
+def test_bad_data_is_named_before_anything_is_sent(place: Place, open_task: int, run: Any) -> None:
+    before = place.held("hospital-0")
+    good = str(place.folder / "hospital-1.csv")
+    wrong = run("join", "--data", good, "--label", "outcome", task=open_task, who="hospital-0")
+    assert wrong[0] == 1
+    assert "has no column 'outcome' for the label. Its columns are patient, mean_radius" in wrong[1]
+    lines = (place.folder / "hospital-1.csv").read_text().splitlines()
+    without = lines[3].replace(lines[3].split(",")[2], "", 1)
+    missing = changed(place, "missing.csv", lines[3], without)
+    code, said = run("join", "--data", missing, task=open_task, who="hospital-0")
+    assert code == 1
+    assert "missing.csv, line 4, column mean_texture: empty, but expected a number" in said
+    code, said = run("join", task=open_task, who="hospital-0")
+    assert code == 1
+    assert "give a file with the columns mean_radius" in said
+    assert place.held("hospital-0") == before
+
+
+def test_a_wrong_network_is_refused(
+    place: Place, open_task: int, run: Any, anvil_process: Anvil
+) -> None:
+    before = place.held("hospital-0")
+    data = ("--data", str(place.folder / "hospital-1.csv"))
+    rpc = ("--rpc", anvil_process.rpc_url)
+    code, said = run("join", *data, *rpc, task=open_task, who="hospital-0")
+    assert code == 1
+    assert re.search(r"serves another chain with id 31337|is no contract", said)
+    assert "Nothing was sent" in said
+    pinned = ("--coordinator", "0x" + "12" * 20)
+    code, said = run("join", *data, *pinned, task=open_task, who="hospital-0")
+    assert code == 1
+    assert f"names the coordinator {place.coordinator}, you gave 0x1212" in said
+    assert place.held("hospital-0") == before
+
+
+def test_too_little_stake_is_said_with_both_numbers(place: Place, open_task: int, run: Any) -> None:
+    before = place.held("poor")
+    data = ("--data", str(place.folder / "hospital-1.csv"))
+    code, said = run("join", *data, task=open_task, who="poor")
+    assert code == 1
+    assert f"The stake is {STAKE}.0000 FLT, but {place.addresses['poor']} holds 1.0000 FLT" in said
+    assert place.held("poor") == before == (FLT, 0)
+
+
+def test_a_console_that_lies_about_the_task_is_found_out(
+    place: Place, open_task: int, run: Any
+) -> None:
+    def more_epochs(path: str, body: bytes) -> bytes:
+        return body.replace(b'"epochs": 10', b'"epochs": 99') if path.endswith("/terms") else body
+
+    before = place.held("hospital-0")
+    data = ("--data", str(place.folder / "hospital-1.csv"))
+    with Recorder(place.stack.url, more_epochs) as lying:
+        code, said = run("join", *data, task=open_task, who="hospital-0", url=lying.url)
+    assert code == 1
+    assert "shows you another task than the one on chain" in said
+    assert place.held("hospital-0") == before
+
+
+def test_an_expired_task_takes_nobody(place: Place, run: Any) -> None:
+    task = place.task("--join-seconds", "1", title="Expired")
+    before = place.held("hospital-0")
+    time.sleep(2)
+    data = ("--data", str(place.folder / "hospital-1.csv"))
+    code, said = run("join", *data, task=task, who="hospital-0")
+    assert code == 1
+    assert re.search(r"Joining task \d+ ended at|is cancelled; only an open task", said)
+    assert place.held("hospital-0") == before
+
+
+def test_joining_and_leaving_give_the_stake_back(place: Place, open_task: int, run: Any) -> None:
+    tokens, _ = place.held("hospital-0")
+    data = ("--data", str(place.folder / "hospital-1.csv"), "--only-join")
+    code, said = run("join", *data, task=open_task, who="hospital-0")
+    assert code == 0, said
+    assert "samples, not using patient" in said
+    assert place.held("hospital-0")[0] == tokens - STAKE * FLT
+    code, said = run("status", task=open_task, who="hospital-0")
+    assert (code, "active" in said, f"stake {STAKE} FLT" in said) == (0, True, True)
+    code, said = run("leave", task=open_task, who="hospital-0")
+    assert code == 0, said
+    assert place.held("hospital-0")[0] == tokens
+
+
+def test_only_the_named_evaluators_evaluate(place: Place, open_task: int, run: Any) -> None:
+    code, said = run("evaluate", task=open_task, who="hospital-0")
+    assert code == 1
+    assert "is not among the 3 evaluators" in said
+
+
+# --- the whole example -------------------------------------------------------------------
+
+
+class Agents:
+    """Three `bcfl-agent` processes; each speaks to the console and to the node by a recorder."""
+
+    def __init__(self, place: Place, task: int, console: Recorder, node: Recorder) -> None:
+        self._place, self._task = place, task
+        self._console, self._node = console, node
+        self.processes: dict[int, subprocess.Popen[bytes]] = {}
+
+    def start(self, number: int, command: str) -> None:
+        place = self._place
+        arguments = [command, self._console.url, "--task", str(self._task), "--poll", "0.2"]
+        arguments += ["--keystore", str(place.keystore(f"hospital-{number}"))]
+        arguments += ["--rpc", self._node.url, "--home", str(place.folder / f"home-{number}")]
+        if command == "join":
+            arguments += ["--data", str(place.folder / f"hospital-{number + 1}.csv")]
+        if number == 2:
+            arguments.append("--relay")
+        log = self.log(number).open("ab")
+        environment = {k: v for k, v in place.stack.environment.items() if "BCFL_HOME" not in k}
+        self.processes[number] = subprocess.Popen(
+            [sys.executable, "-m", "agent.cli", *arguments],
+            cwd=ROOT,
+            env={**environment, "BCFL_KEY_PASSWORD": PASSWORD, "COLUMNS": "500"},
+            stdout=log,
+            stderr=log,
+        )
+        log.close()
+
+    def log(self, number: int) -> Path:
+        return self._place.folder / f"agent-{number}.log"
+
+    def kill(self, number: int) -> None:
+        self.processes[number].send_signal(signal.SIGKILL)
+        self.processes[number].wait()
+
+    def end(self) -> None:
+        for process in self.processes.values():
+            process.kill()
+            process.wait()
+
+
+@dataclass
+class Outcome:
+    task: int
+    pooled: float
+    sent: list[bytes]
+    logs: list[str]
+
+
+@pytest.fixture(scope="module")
+def outcome(place: Place) -> Iterator[Outcome]:
+    """The task run to its end, with agents killed and started again at random."""
+    chance = random.Random(SEED)
+    task = place.task()
+    child = str(Path(__file__).with_name("quorum_child.py"))
+    quorum = subprocess.Popen(
+        [sys.executable, child, place.stack.url, str(task), str(place.folder), place.rpc],
+        cwd=ROOT,
+        env={**place.stack.environment, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=(place.folder / "quorum.log").open("wb"),
+    )
+    with Recorder(place.stack.url) as console, Recorder(place.rpc) as node:
+        agents = Agents(place, task, console, node)
+        try:
+            for number in range(HOSPITALS):
+                agents.start(number, "join")
+            victims = chance.sample(range(HOSPITALS), 2)
+            for round_number, victim in zip((1, 3), victims, strict=True):
+                _wait_for(lambda wanted=round_number: place.round(task) >= wanted)  # type: ignore[misc]
+                time.sleep(chance.uniform(0, 2))
+                agents.kill(victim)
+                time.sleep(chance.uniform(0, 1))
+                agents.start(victim, "run")
+            for number, process in agents.processes.items():
+                code = process.wait(timeout=240)
+                assert code == 0, f"seed {SEED}, agent {number}: {agents.log(number).read_text()}"
+            output, _ = quorum.communicate(timeout=120)
+            assert quorum.returncode == 0, (place.folder / "quorum.log").read_text()
+        finally:
+            agents.end()
+            quorum.kill()
+            quorum.wait()
+        logs = [agents.log(number).read_text() for number in range(HOSPITALS)]
+        yield Outcome(task, json.loads(output)["pooled"], console.sent + node.sent, logs)
+
+
+def _wait_for(there: Any, seconds: float = 180) -> None:
+    until = time.monotonic() + seconds
+    while not there():
+        assert time.monotonic() < until
+        time.sleep(0.1)
+
+
+def test_it_is_as_good_as_pooled_training(place: Place, outcome: Outcome) -> None:
+    place.wait(outcome.task, "completed")
+    query = (
+        "SELECT number, accuracy_ppm, rewards_match FROM sessions_app_round "
+        f"WHERE task_id = {outcome.task:d} ORDER BY number"
+    )
+    rounds = place._rows(query)
+    assert [(number, match) for number, _, match in rounds] == [(n + 1, 1) for n in range(ROUNDS)]
+    accuracy = rounds[-1][1] / 1e6
+    assert accuracy >= outcome.pooled - 0.01, (accuracy, outcome.pooled)
+
+
+def test_every_agent_verified_every_round_and_was_paid(place: Place, outcome: Outcome) -> None:
+    for log in outcome.logs:
+        for round_number in range(1, ROUNDS + 1):
+            assert f"Round {round_number} holds: model and rewards are" in log, log
+        assert "does NOT hold" not in log
+        assert f"stake returned: {STAKE} FLT" in log
+    held = [place.held(f"hospital-{number}")[0] for number in range(HOSPITALS)]
+    assert sum(held) == (3 * 100 + 300) * FLT  # what they had, and the pool
+
+
+def test_the_relayed_hospital_submitted_nothing_itself(outcome: Outcome) -> None:
+    assert "signed the update for the console to submit" in outcome.logs[2]
+    assert ": submitted in block" not in outcome.logs[2]
+    assert ": submitted in block" in outcome.logs[0]
+
+
+def test_no_row_ever_left(place: Place, outcome: Outcome) -> None:
+    """Everything the agents sent, to the console and to the node: no value of their files as
+    text, no two neighbouring values as the numbers that training sees."""
+    everything = b"\0".join(outcome.sent)
+    assert b"/upload?offset=" in everything  # the recorder did stand in between
+    assert b"eth_sendRawTransaction" in everything
+    for number in range(HOSPITALS):
+        lines = (place.folder / f"hospital-{number + 1}.csv").read_text().splitlines()[1:]
+        for line in lines:
+            patient, *cells = line.split(",")
+            assert patient.encode() not in everything
+            values = [float(cell) for cell in cells[:2]]
+            for packed in (struct.pack("<2f", *values), struct.pack("<2d", *values)):
+                assert packed not in everything
+            assert ",".join(cells[:2]).encode() not in everything
+
+
+def test_anyone_who_took_part_verifies_again(place: Place, outcome: Outcome) -> None:
+    """In a process of its own: it needs TensorFlow."""
+    home = place.folder / "home-again"
+    arguments = ["verify", place.stack.url, "--task", str(outcome.task), "--rpc", place.rpc]
+    arguments += ["--keystore", str(place.keystore("hospital-1")), "--home", str(home)]
+    ran = subprocess.run(
+        [sys.executable, "-m", "agent.cli", *arguments],
+        cwd=ROOT,
+        env={**place.stack.environment, "BCFL_KEY_PASSWORD": PASSWORD, "COLUMNS": "500"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stderr.count("the model holds; the rewards hold") == ROUNDS
