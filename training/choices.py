@@ -242,6 +242,18 @@ OPTIMIZERS: dict[str, Choice] = table(
     Choice("sgd", "SGD", "Plain gradient steps, with momentum if wanted."),
 )
 
+_ERRORS = Parameter(
+    "errors",
+    "Beyond chance",
+    "A gain counts when it is more than so many standard errors above zero, on these held-out "
+    "samples; 0 counts luck too. Where no gain counts, the updates' own accuracy does.",
+    "float",
+    2.0,
+    0.0,
+    10.0,
+    quiet=True,
+)
+
 SCORINGS: dict[str, Choice] = table(
     Choice(
         "accuracy",
@@ -253,18 +265,21 @@ SCORINGS: dict[str, Choice] = table(
         "Marginal gain",
         "By how much an update alone beats the global model it started from; one evaluation each "
         "and one more.",
+        (_ERRORS,),
     ),
     Choice(
         "leave_one_out",
         "Leave one out",
         "By how much the new global model gets worse without the update; as many averages and "
         "evaluations as updates, and one more.",
+        (_ERRORS,),
     ),
     Choice(
         "shapley",
         "Shapley, exact",
         "An update's gain over every subset of the others; 2ⁿ averages and evaluations for n "
         "updates, so at most 10 participants (1,024).",
+        (_ERRORS,),
     ),
     Choice(
         "shapley_sampled",
@@ -290,6 +305,7 @@ SCORINGS: dict[str, Choice] = table(
                 0.0,
                 0.5,
             ),
+            _ERRORS,
         ),
     ),
 )

@@ -132,7 +132,8 @@ class AggregateResult(_Record):
     accepted update: ppm by the task's scoring, 1 each for equal, the sample count for samples.
     `update_metrics[address]` = {accuracy, loss, norm, samples}. `state_ref` goes into the next
     round's job. `epsilon` is what rounds 1 to this one have spent of a participant's privacy (see
-    `training.privacy`), None without noise.
+    `training.privacy`), None without noise. `evidence` is the hash of the document that names the
+    rejected updates (`training.evidence`), "" when none was; its bytes are in the blob store.
     """
 
     model_hash: str
@@ -150,3 +151,4 @@ class AggregateResult(_Record):
     round: int = 0
     state_ref: str = ""
     epsilon: float | None = None
+    evidence: str = ""

@@ -16,7 +16,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -55,13 +55,15 @@ Progress = Callable[[int, int, float], None]  # samples done, samples in all, sa
 @dataclass(frozen=True)
 class Metrics:
     """`accuracy` 0 to 1 = correct ÷ total; `loss` mean cross-entropy in nats; `per_class` the
-    accuracy within each class (NaN never: a class without samples counts 0)."""
+    accuracy within each class (NaN never: a class without samples counts 0); `right` says of each
+    sample whether it was classified right."""
 
     accuracy: float
     loss: float
     correct: int
     total: int
     per_class: tuple[float, ...]
+    right: npt.NDArray[np.bool_] = field(compare=False, repr=False)
 
 
 class _Compiled(Protocol):
@@ -218,6 +220,7 @@ def evaluate_on(config: TaskConfig, weights: Weights, samples: Samples) -> Metri
         correct=correct,
         total=len(samples),
         per_class=tuple((right_of_class / np.maximum(of_class, 1)).tolist()),
+        right=right,
     )
 
 

@@ -26,6 +26,8 @@ class Parameter:
     max_items: int = 0  # kind "ints": how many at most
     options: tuple[str, ...] = ()  # kind "choice"
     unit: str = ""
+    # Came later: left out of configurations while at its default, so that hashes hold.
+    quiet: bool = False
 
     @property
     def limit(self) -> str:

@@ -13,10 +13,14 @@ from fractions import Fraction
 from functools import lru_cache, partial
 from typing import Protocol
 
+import numpy as np
+
 from training import privacy
 from training.aggregation import ServerState, Update, aggregate, initial_state
 from training.blobs import BlobStore
 from training.contribution import (
+    Gain,
+    Integers,
     blockflow,
     cost,
     leave_one_out,
@@ -27,6 +31,7 @@ from training.contribution import (
 )
 from training.data import PURPOSE_SCORING, generator
 from training.errors import BlobCorrupt, BlobMissing, UpdateRejected
+from training.evidence import Rejection, document
 from training.scoring import ppm
 from training.specs import AggregateJob, AggregateResult, TaskConfig, UpdateRef, update_hash
 from training.weights import Weights, check_update, encode, encoded_size
@@ -43,6 +48,8 @@ class Evaluation(Protocol):
     def correct(self) -> int: ...
     @property
     def total(self) -> int: ...
+    @property
+    def right(self) -> Integers: ...  # of each held-out sample: 1 if classified right, or 0
 
 
 Evaluate = Callable[[TaskConfig, Weights], Evaluation]
@@ -55,7 +62,9 @@ class _Findings:
 
     accepted: list[Update] = field(default_factory=list)
     rejected: list[tuple[str, str]] = field(default_factory=list)
+    rejections: list[Rejection] = field(default_factory=list)
     correct: list[int] = field(default_factory=list)  # held-out samples, as accepted
+    right: list[Integers] = field(default_factory=list)  # which ones, as accepted
     held_out: int = 0
     metrics: dict[str, dict[str, float]] = field(default_factory=dict)
 
@@ -103,7 +112,14 @@ def aggregate_round(
         round=job.round,
         state_ref=state_ref,
         epsilon=_epsilon(config, job.round),
+        evidence=_evidence(job, config, findings, blobs),
     )
+
+
+def _evidence(job: AggregateJob, config: TaskConfig, findings: _Findings, blobs: BlobStore) -> str:
+    if not findings.rejections:
+        return ""
+    return blobs.put(document(job, config.hash(), findings.rejections))
 
 
 def _epsilon(config: TaskConfig, rounds: int) -> float | None:
@@ -135,6 +151,7 @@ def _check_updates(
             metrics = _evaluate_finite(config, weights, evaluate)
         except UpdateRejected as error:
             findings.rejected.append((address, f"{error.reason}: {error.message}"))
+            findings.rejections.append(Rejection.of(update, error))
             continue
         seen.add(address.lower())
         findings.accepted.append(
@@ -145,6 +162,7 @@ def _check_updates(
             )
         )
         findings.correct.append(metrics.correct)
+        findings.right.append(metrics.right.astype(np.int8))
         findings.held_out = metrics.total
         findings.metrics[address] = {
             "accuracy": metrics.accuracy,
@@ -247,27 +265,27 @@ def _scores(
         return dict(zip(participants, scores, strict=True))
     most = cost(config.scoring, count, config.scoring_params).evaluations - count
     value = _Coalitions(config, before, accepted, evaluate, lambda done: report("gain", done, most))
-    worth: list[Fraction]
+    gains: list[Gain]
     if config.scoring == "marginal_gain":
-        worth = marginal_gain(own, value(frozenset()))
+        gains = marginal_gain(findings.right, value(frozenset()))
     elif config.scoring == "leave_one_out":
-        worth = leave_one_out(count, value)
+        gains = leave_one_out(count, value)
     elif config.scoring == "shapley":
-        worth = shapley(count, value)
+        gains = shapley(count, value)
     else:
-        worth = shapley_sampled(
+        gains = shapley_sampled(
             count,
             value,
             config.scoring_params["permutations"],
             Fraction(config.scoring_params["tolerance"]) * findings.held_out,
             generator(config.seed, PURPOSE_SCORING, job.round),
         )
-    scores = payable(worth, findings.held_out, own)
+    scores = payable(gains, own, findings.held_out, config.scoring_params["errors"])
     return dict(zip(participants, scores, strict=True))
 
 
 class _Coalitions:
-    """Held-out samples that the model of some of the updates gets right; computed once each."""
+    """Which held-out samples the model of some of the updates gets right; computed once each."""
 
     def __init__(
         self,
@@ -285,13 +303,14 @@ class _Coalitions:
             replace(update, load=partial(load, index)) for index, update in enumerate(accepted)
         ]
         self._report = report
-        self._known: dict[frozenset[int], int] = {}
+        self._known: dict[frozenset[int], Integers] = {}
 
-    def __call__(self, coalition: frozenset[int]) -> int:
+    def __call__(self, coalition: frozenset[int]) -> Integers:
         if coalition not in self._known:
             chosen = [self._updates[index] for index in sorted(coalition)]
             algorithm = self._config.algorithm
             state = aggregate(algorithm, self._before, chosen) if chosen else self._before
-            self._known[coalition] = self._evaluate(self._config, state.weights).correct
+            right = self._evaluate(self._config, state.weights).right
+            self._known[coalition] = right.astype(np.int8)
             self._report(len(self._known))
         return self._known[coalition]

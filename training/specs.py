@@ -391,7 +391,10 @@ class TaskConfig:
         theirs keep their hashes.
         """
         plain = asdict(self)
-        if not self.scoring_params:
+        for parameter in SCORINGS[self.scoring].parameters:
+            if parameter.quiet and self.scoring_params[parameter.name] == parameter.default:
+                del plain["scoring_params"][parameter.name]
+        if not plain["scoring_params"]:
             del plain["scoring_params"]
         for name in ("source", "schema"):
             if plain["dataset"][name] is None:

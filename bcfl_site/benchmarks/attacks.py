@@ -29,7 +29,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--strength", type=float, help="default: the attack's usual one")
     parser.add_argument("--attackers", type=float, default=0.3, help="share of the participants")
     parser.add_argument("--participants", type=int, default=10)
-    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--rules", default=RULES, help=f"of {', '.join(ALGORITHMS)}")
     parser.add_argument("--scorings", default=SCORING, help=f"of {', '.join(SCORINGS)}")
     parser.add_argument("--dataset", choices=DATASETS, default="digits")
@@ -39,8 +39,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(options: dict[str, Any]) -> dict[str, Any]:
-    """{"attack", "attackers", ..., "rows": [{"rule", "clean", "attacked", "points" (lost),
-    "rejected", "pay": {scoring: share of the pool}}]}, accuracies 0 to 1."""
+    """{"attack", "attackers", ..., "rows": [{"rule", "clean", "attacked", "points", "rejected",
+    "pay": {scoring: share of the pool}}]}, accuracies 0 to 1. `points` are lost against the same
+    rule in an attack-free run: same data, seed, rounds and parameters. `held_out` samples and so
+    one standard error of the accuracies, `error`, in points."""
     attack = ATTACKS[options["attack"]]
     strength = attack.strength if options["strength"] is None else options["strength"]
     hostile = round(options["attackers"] * options["participants"])
@@ -66,7 +68,11 @@ def run(options: dict[str, Any]) -> dict[str, Any]:
             }
         )
     names = ("dataset", "model", "participants", "rounds", "epochs", "seed")
+    held_out = _held_out(config)
+    best = max(row["clean"] for row in rows)
     return {
+        "held_out": held_out,
+        "error": 100 * (best * (1 - best) / held_out) ** 0.5,
         "attack": attack.name,
         "strength": strength,
         "attackers": hostile,
@@ -93,9 +99,17 @@ def table(report: dict[str, Any]) -> str:
     return (
         f"{report['attackers']} of {report['participants']} participants: {report['attack']} × "
         f"{report['strength']:g}; {report['dataset']}, {report['model']}, {report['rounds']} "
-        f"rounds. Accuracy after the last round; what the attackers get of the pool.\n\n"
+        f"rounds, E = {report['epochs']}, {report['held_out']:,} held-out samples (one standard "
+        f"error: {report['error']:.1f} points). Accuracy after the last round, points lost "
+        f"against the same rule without an attack, and what the attackers get of the pool.\n\n"
         + columns(header, rows)
     )
+
+
+def _held_out(config: TaskConfig) -> int:
+    from training import data
+
+    return len(data.holdout(config))
 
 
 def _config(options: dict[str, Any], rule: str) -> TaskConfig:

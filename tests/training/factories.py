@@ -1,7 +1,7 @@
 """Small weights, updates and stores for the tests of this room."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,7 @@ class Evaluation:
     loss: float
     correct: int
     total: int
+    right: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(1, np.bool_))
 
 
 def logistic_weights(config: TaskConfig, rng: np.random.Generator) -> dict[str, Float32]:
@@ -46,9 +47,10 @@ def evaluate_logistic(config: TaskConfig, weights: Mapping[str, Float32]) -> Eva
     """Logistic regression on the held-out samples in NumPy: the real thing, minus TensorFlow."""
     held = data.holdout(config)
     logits = _logits(weights, held.x)
-    correct = int((logits.argmax(axis=1) == held.y).sum())
+    right = logits.argmax(axis=1) == held.y
+    correct = int(right.sum())
     losses = -np.log(softmax(logits)[np.arange(len(held)), held.y])
-    return Evaluation(correct / len(held), float(losses.mean()), correct, len(held))
+    return Evaluation(correct / len(held), float(losses.mean()), correct, len(held), right)
 
 
 def gradient_logistic(

@@ -362,3 +362,26 @@ def test_sheets_must_fit_the_members(round_: Round) -> None:
     for sheet in ([1, 2, 3], [1, 2, 3, 1_000_001]):
         with pytest.raises(SpecError, match="sheets"):
             replace(round_.job(round_.updates), sheets={address(8): sheet})
+
+
+def test_rejected_updates_stand_in_a_document_that_hashes_to_the_evidence(round_: Round) -> None:
+    """Whoever finds the same, in whatever order the updates came, gets the same evidence hash."""
+    gone = replace(round_.updates[0], content_hash="0x" + "5" * 64, update_hash="")
+    few = replace(round_.updates[2], samples=0)
+    result = round_.run([few, round_.updates[1], gone])
+    assert result.evidence == round_.run([gone, few, round_.updates[1]]).evidence
+    assert round_.run(round_.updates).evidence == ""
+    stored = round_.blobs.get(result.evidence)
+    assert keccak_hex(stored) == result.evidence
+    document = json.loads(stored)
+    assert (document["task_id"], document["round"]) == (TASK, ROUND)
+    assert document["config_hash"] == CONFIG.hash()
+    assert document["model_hash"] == round_.model_ref
+    found = {line["participant"]: line for line in document["rejected"]}
+    assert [*found] == sorted(one.participant.lower() for one in (gone, few))
+    assert found[gone.participant]["reason"] == "missing"
+    assert found[few.participant]["reason"] == "samples"
+    for who, why in result.rejected:
+        line = found[who.lower()]
+        assert why == f"{line['reason']}: {line['message']}"
+    assert AggregateResult.from_dict(result.to_dict()).evidence == result.evidence
