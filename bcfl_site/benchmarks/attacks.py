@@ -160,7 +160,7 @@ class _Task:
             for scoring in scorings:
                 scored = result
                 if scoring != self.config.scoring:
-                    config = replace(self.config, scoring=scoring).to_dict()
+                    config = replace(self.config, scoring=scoring, scoring_params={}).to_dict()
                     scored = aggregate_round(
                         replace(job, config=config), self.blobs, local.evaluate
                     )

@@ -145,7 +145,7 @@ def test_thirty_percent_sign_flippers_ruin_the_mean_and_earn_nothing_where_it_st
 ) -> None:
     for name, params in {"fedavg": {}, **RULES}.items():
         config = replace(CONFIG, algorithm=AlgorithmSpec(name, params))
-        clean, _ = crowd.run(replace(config, scoring="accuracy"), None)
+        clean, _ = crowd.run(replace(config, scoring="accuracy", scoring_params={}), None)
         attacked, paid = crowd.run(config, "sign_flip")
         if name == "fedavg":
             assert attacked < clean - 0.3
@@ -157,7 +157,10 @@ def test_thirty_percent_sign_flippers_ruin_the_mean_and_earn_nothing_where_it_st
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_every_attack_on_multi_krum(crowd: Crowd, attack: str) -> None:
     config = replace(
-        CONFIG, algorithm=AlgorithmSpec("multi_krum", {"liars": 0.3}), scoring="accuracy"
+        CONFIG,
+        algorithm=AlgorithmSpec("multi_krum", {"liars": 0.3}),
+        scoring="accuracy",
+        scoring_params={},
     )
     clean, _ = crowd.run(config, None)
     attacked, _ = crowd.run(config, attack)
@@ -182,6 +185,6 @@ def test_a_copy_earns_no_more_than_its_original_and_less_than_two_together(crowd
 
 def test_a_free_rider_gains_nothing(crowd: Crowd) -> None:
     for scoring in ("marginal_gain", "leave_one_out"):
-        config = replace(CONFIG, scoring=scoring)
+        config = replace(CONFIG, scoring=scoring, scoring_params={})
         _, paid = crowd.run(config, "free_rider", rounds=1)
         assert paid <= 0.02
