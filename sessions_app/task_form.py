@@ -34,6 +34,7 @@ from training.specs import (
     LOCAL_PARAMETERS,
     MODELS,
     PARTITIONS,
+    PRIVACY,
     REWARD_MODES,
     SCORINGS,
     TASK_PARAMETERS,
@@ -65,9 +66,10 @@ _TABLES: dict[str, tuple[str, Mapping[str, Choice], str]] = {
     "model": ("Model", MODELS, "mlp"),
     "algorithm": ("Algorithm", ALGORITHMS, "fedavg"),
     "scoring": ("Scoring", SCORINGS, "accuracy"),
+    "privacy": ("Privacy", PRIVACY, "none"),
     "reward_mode": ("Rewards are shared", REWARD_MODES, "score"),
 }
-_WITH_PARAMETERS = ("partition", "model", "algorithm", "scoring")
+_WITH_PARAMETERS = ("partition", "model", "algorithm", "scoring", "privacy")
 _DEFAULT_LAYERS = [{"layer": "Flatten"}, {"layer": "Dense", "units": 64, "activation": "relu"}]
 
 
@@ -287,6 +289,7 @@ class TaskForm(forms.Form):
                 Section("Rounds", ["rounds", "algorithm", *of("algorithm")]),
                 Section("Local training", of("local")),
                 Section("Scoring", ["scoring", *of("scoring")]),
+                Section("Privacy", ["privacy", *of("privacy")]),
             ],
             "terms": [
                 Section("Money", ["pool", "stake", "reward_mode"]),
@@ -413,6 +416,10 @@ class TaskForm(forms.Form):
             "local": _given(data, {p.name: f"local__{p.name}" for p in LOCAL_PARAMETERS}),
             "scoring": scoring,
             "scoring_params": self._params(data, "scoring"),
+            "privacy": {
+                "name": self._chosen(data, "privacy"),
+                "params": self._params(data, "privacy"),
+            },
             "reward_mode": self._chosen(data, "reward_mode"),
             **_given(data, {name: name for name in _TASK}),
         }
@@ -508,6 +515,7 @@ def config_values(config: TaskConfig) -> Values:
         "model": config.model.name,
         "algorithm": config.algorithm.name,
         "scoring": config.scoring,
+        "privacy": config.privacy.name,
         "reward_mode": config.reward_mode,
         **{name: as_text(getattr(config, name)) for name in _TASK},
     }
@@ -519,6 +527,7 @@ def config_values(config: TaskConfig) -> Values:
         ("model", config.model.params),
         ("algorithm", config.algorithm.params),
         ("scoring", config.scoring_params),
+        ("privacy", config.privacy.params),
     ):
         values |= {f"{kind}__{name}": as_text(value) for name, value in params.items()}
     for parameter in LOCAL_PARAMETERS:

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from django.db.models import Count, Q, Sum
+from django.db.models.fields.json import KT
 
 from sessions_app.formats import TOKEN_DECIMALS, exact_amount
 from sessions_app.models import Participant, Reward, Round, Task, TokenBalance, TokenTransfer
@@ -28,7 +29,8 @@ _CALL_OF_EVENT = {
 
 @dataclass(frozen=True)
 class RoundPoint:
-    """``accuracy`` in per cent; gas in units, by kind of call. In the order of ``participants``:
+    """``accuracy`` in per cent; ``epsilon``: what the rounds so far have spent of a participant's
+    privacy (None without noise); gas in units, by kind of call. In the order of ``participants``:
     ``earned`` (in the task so far) and ``wallet`` (token balance when the round ended) in wei,
     ``share`` of the round's reward (0 to 1), ``score`` as on chain, ``held_out`` accuracy (per
     cent) and ``held_out_loss`` of each update on the evaluator's data."""
@@ -38,6 +40,7 @@ class RoundPoint:
     accuracy: float | None
     loss: float | None
     seconds: float | None
+    epsilon: float | None
     gas_submit: int
     gas_score: int
     gas_aggregate: int
@@ -53,7 +56,12 @@ class RoundPoint:
 # What each chart shows: (field of RoundPoint, its name in exports). Lists have a column for each
 # participant.
 CHARTS: dict[str, tuple[tuple[str, str], ...]] = {
-    "accuracy": (("accuracy", "accuracy_percent"), ("loss", "loss"), ("seconds", "seconds")),
+    "accuracy": (
+        ("accuracy", "accuracy_percent"),
+        ("loss", "loss"),
+        ("seconds", "seconds"),
+        ("epsilon", "epsilon"),
+    ),
     "gas": (
         ("gas_submit", "gas_submit"),
         ("gas_score", "gas_score"),
@@ -140,7 +148,8 @@ def task_series(task: Task, since_round: int = 0) -> Series:
     members = list(task.members.order_by("index")[:SHOWN_PARTICIPANTS])
     names = names_of(m.address for m in members)
     rounds = list(task.round_set.filter(number__gte=since_round))
-    runs = {r.number: r for r in task.round_runs.filter(number__gte=since_round).defer("result")}
+    ran = task.round_runs.filter(number__gte=since_round).defer("result")
+    runs = {run.number: run for run in ran.annotate(epsilon=KT("result__epsilon"))}
     gas = _gas(task, since_round)
     rewards = _rewards(task, members, since_round)
     totals = _totals(task, since_round)
@@ -162,6 +171,7 @@ def task_series(task: Task, since_round: int = 0) -> Series:
                 accuracy=ppm / 10_000 if ppm is not None else None,
                 loss=run.loss if run and final else None,
                 seconds=run.seconds if run else None,
+                epsilon=float(run.epsilon) if run and run.epsilon else None,
                 gas_submit=calls.get("submit", (0, 0))[0],
                 gas_score=calls.get("score", (0, 0))[0],
                 gas_aggregate=calls.get("aggregate", (0, 0))[0],

@@ -21,6 +21,7 @@ from training.specs import (
     LOCAL_PARAMETERS,
     MODELS,
     PARTITIONS,
+    PRIVACY,
     REWARD_MODES,
     SCORINGS,
     Parameter,
@@ -65,6 +66,7 @@ def configuration_facts(config: TaskConfig | None) -> list[Fact]:
     )
     model = MODELS[config.model.name]
     algorithm = ALGORITHMS[config.algorithm.name]
+    scoring, privacy = SCORINGS[config.scoring], PRIVACY[config.privacy.name]
     return [
         Fact("Data set", DATASETS[data.name].label),
         Fact("Split", split),
@@ -75,7 +77,8 @@ def configuration_facts(config: TaskConfig | None) -> list[Fact]:
             _with_parameters(algorithm.label, algorithm.parameters, config.algorithm.params),
         ),
         *(Fact(p.label, _value(getattr(config.local, p.name))) for p in LOCAL_PARAMETERS),
-        Fact("Scoring", SCORINGS[config.scoring].label),
+        Fact("Scoring", _with_parameters(scoring.label, scoring.parameters, config.scoring_params)),
+        Fact("Privacy", _with_parameters(privacy.label, privacy.parameters, config.privacy.params)),
         Fact("Seed", str(config.seed)),
     ]
 

@@ -12,10 +12,12 @@ from django.utils import timezone
 from chain.models import Transaction
 from sessions_app.models import Task, TaskEvent, TokenBalance, User
 from sessions_app.selectors.series import csv_text, task_series
+from sessions_app.selectors.task_config import configuration_facts
 from sessions_app.selectors.task_data import task_data, task_get
 from sessions_app.selectors.task_now import task_now
 from sessions_app.selectors.task_page import TaskPage, task_page
 from tests import factories
+from training.specs import TaskConfig
 
 FLT = factories.FLT
 
@@ -165,6 +167,20 @@ def test_exports(as_operator: Client, operator: User) -> None:
     assert as_operator.get(f"/tasks/{task.pk}/participants.json").json()["participants"]
     config = as_operator.get(f"/tasks/{task.pk}/config.json")
     assert factories.keccak_hex(config.content) == task.config_hash
+
+
+def test_privacy_spent_stands_in_the_series_and_the_facts(operator: User) -> None:
+    task = factories.finished_task(operator).task
+    assert [point.epsilon for point in task_series(task).points] == [None] * 3
+    run = task.round_runs.get(number=2)
+    run.result = {"epsilon": 6.25}
+    run.save()
+    assert [point.epsilon for point in task_series(task).points] == [None, 6.25, None]
+    private = TaskConfig.from_dict({"privacy": {"name": "gaussian", "params": {"noise": 2}}})
+    facts = {fact.name: fact.value for fact in configuration_facts(private)}
+    assert facts["Privacy"] == (
+        "Clip and add noise (clip length c 1, noise multiplier z 2, δ 1e-05)"
+    )
 
 
 def test_csv_cells_are_no_formulas() -> None:

@@ -13,7 +13,7 @@ from sessions_app.models import NetworkPrice, Task, TaskDraft, TaskTemplate, Use
 from sessions_app.task_form import REQUIRED, STEPS, TaskForm, form_of, task_values
 from sessions_app.task_templates import BUILT_IN
 from tests import factories
-from training.specs import ALGORITHMS, DATASETS, MODELS, PARTITIONS, SCORINGS, TaskConfig
+from training.specs import ALGORITHMS, DATASETS, MODELS, PARTITIONS, PRIVACY, SCORINGS, TaskConfig
 
 pytestmark = pytest.mark.django_db
 
@@ -57,6 +57,7 @@ def test_four_fields_are_enough() -> None:
         ("model", MODELS),
         ("dataset", DATASETS),
         ("scoring", SCORINGS),
+        ("privacy", PRIVACY),
     ],
 )
 def test_it_offers_all_that_the_tables_hold(name: str, table: dict[str, Any]) -> None:
@@ -91,6 +92,11 @@ def test_every_field_stands_in_exactly_one_step() -> None:
         ({"seed": "-1"}, "seed", "from 0"),
         ({"algorithm": "krum", "algorithm__liars": "0.4"}, "algorithm__liars", "at most"),
         ({"scoring": "shapley", "participants": "12"}, "scoring", "shapley_sampled"),
+        (
+            {"privacy": "gaussian", "privacy__delta": "0.1", "participants": "20"},
+            "privacy__delta",
+            "below 1 ÷ 20 participants",
+        ),
         ({"scoring": "guess"}, "scoring", "not among the choices"),
         ({"update_seconds": "soon"}, "update_seconds", "Needs a time from 1 s"),
         ({"hosted_places": "6"}, "hosted_places", "more than the 5 participants"),
