@@ -6,7 +6,7 @@ disturb the comparison.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -90,8 +90,15 @@ class _Contracts:
         return found
 
 
-def reconcile(network: Network, client: ChainClient) -> Reconciliation:
+def reconcile(
+    network: Network,
+    client: ChainClient,
+    *,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Reconciliation:
     """Compare balances, supply, phases, rounds, escrow and members.
+
+    `progress` is told (done, total) tasks.
 
     Raises NotDeployed, and StateMissing when the node has pruned the state of that block.
     """
@@ -101,7 +108,7 @@ def reconcile(network: Network, client: ChainClient) -> Reconciliation:
     report = Reconciliation(cursor.block_number, cursor.block_hash)
     contracts = _Contracts(client, network, cursor.block_hash)
     _balances(report, network, contracts)
-    _tasks(report, network, contracts)
+    _tasks(report, network, contracts, progress)
     return report
 
 
@@ -114,7 +121,12 @@ def _balances(report: Reconciliation, network: Network, contracts: _Contracts) -
     report.compare("supply (wei)", TOKEN, sum(row.balance for row in rows), supply)
 
 
-def _tasks(report: Reconciliation, network: Network, contracts: _Contracts) -> None:
+def _tasks(
+    report: Reconciliation,
+    network: Network,
+    contracts: _Contracts,
+    progress: Callable[[int, int], None],
+) -> None:
     tasks = list(
         Task.objects.filter(network=network, onchain_id__isnull=False).order_by("onchain_id")
     )
@@ -124,7 +136,9 @@ def _tasks(report: Reconciliation, network: Network, contracts: _Contracts) -> N
     views = contracts.read(COORDINATOR, "task", ids)
     escrows = contracts.read(COORDINATOR, "escrow", ids)
     states = contracts.read(COORDINATOR, "roundState", ids)
-    for task, view, escrow, state in zip(tasks, views, escrows, states, strict=True):
+    found = zip(tasks, views, escrows, states, strict=True)
+    for number, (task, view, escrow, state) in enumerate(found):
+        progress(number, len(tasks))
         name = f"task {task.onchain_id}"
         report.compare("phase", name, task.phase, PHASES[view["phase"]])
         report.compare("round", name, task.current_round, view["round"])

@@ -172,6 +172,8 @@ EMAIL_URL = env.text("EMAIL_URL", f"file://{BCFL_HOME / 'mail'}")
 globals().update(env.mail_settings(EMAIL_URL))
 DEFAULT_FROM_EMAIL = env.text("EMAIL_FROM", f"BCFL Console <console@{_site.hostname}>")
 EMAIL_TIMEOUT = 10  # seconds
+# Webhooks into our own network would let a user look around in it.
+WEBHOOK_PRIVATE_ADDRESSES = env.flag("WEBHOOK_PRIVATE_ADDRESSES")
 
 LANGUAGE_CODE = "en"
 TIME_ZONE = env.text("TIME_ZONE", "UTC")

@@ -24,7 +24,7 @@ from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 
 from sessions_app.models import Task, User
-from sessions_app.publish import ALL_PARTS, CHAIN_GROUP, Part, task_group
+from sessions_app.publish import ALL_PARTS, CHAIN_GROUP, Part, person_group, task_group
 from sessions_app.selectors.chrome import chain_status
 from sessions_app.task_parts import PARTS, Kind, Rendered, kind_of
 
@@ -72,6 +72,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
             return
         self.task_id = self.scope["url_route"]["kwargs"].get("task_id")
         await self._join(CHAIN_GROUP)
+        await self._join(person_group(user.pk))
         if self.task_id is not None:
             await self._join(task_group(self.task_id))
             PARTS.watch(self.task_id)
@@ -132,6 +133,11 @@ class LiveConsumer(AsyncWebsocketConsumer):
         if message["state"] != self._chain_state:
             self._chain_state = message["state"]
             self._want(("now",))  # a chain in trouble is a fault of every task
+        self._wake.set()
+
+    async def live_person(self, message: dict[str, Any]) -> None:
+        """From ``publish.person_changed``: the page fetches its bell."""
+        self._pending["person"] = True
         self._wake.set()
 
     # --- inside -----------------------------------------------------------------------------

@@ -29,6 +29,14 @@ class InvalidInvitation(BcflError):
         self.field = field
 
 
+class InvalidWebhook(BcflError):
+    """An address or choice of events that cannot be; ``field`` names the form field."""
+
+    def __init__(self, message: str, *, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
+
+
 class WrongStage(BcflError):
     """The action does not fit where the task is now."""
 

@@ -17,7 +17,7 @@ from django.db import transaction
 from chain.artifacts import deployment
 from chain.errors import NotDeployed
 from chain.events import DecodedEvent
-from chain.models import Log, Network, OutgoingTransaction
+from chain.models import Log, Network, OutgoingTransaction, SyncCursor
 from sessions_app import publish
 from sessions_app.fold import Fold
 from sessions_app.handlers import ACTOR, HANDLERS
@@ -147,7 +147,12 @@ class TaskProjection:
             )
 
 
-def rebuild(network: Network, *, chunk: int = 5_000) -> int:
+def rebuild(
+    network: Network,
+    *,
+    chunk: int = 5_000,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> int:
     """Throw the projection of a network away and fold it again from the stored logs.
 
     One transaction: readers see the old rows until the new ones are complete. Returns the
@@ -157,6 +162,8 @@ def rebuild(network: Network, *, chunk: int = 5_000) -> int:
     folded = 0
     current = _current_addresses(network)
     with transaction.atomic():
+        # The follower writes this row in each of its transactions, so it waits for us.
+        list(SyncCursor.objects.select_for_update().filter(network=network))
         known = list(Task.objects.filter(network=network))
         for task in known:
             clear_projection(task)
@@ -169,6 +176,7 @@ def rebuild(network: Network, *, chunk: int = 5_000) -> int:
             .select_related("block", "transaction")
             .order_by("block_number", "log_index")
         )
+        total = logs.count()
         projection, batch = TaskProjection(), []
         for log in logs.iterator(chunk_size=chunk):
             batch.append(log.decoded())
@@ -176,6 +184,7 @@ def rebuild(network: Network, *, chunk: int = 5_000) -> int:
                 projection.apply(network, batch)
                 folded += len(batch)
                 batch = []
+                progress(folded, total)
         projection.apply(network, batch)
         gone = Task.objects.filter(pk__in=[task.pk for task in known], onchain_id=None)
         gone.update(stage=Task.Stage.FAILED, failure=REPLACED)

@@ -72,6 +72,16 @@ def with_along(parts: Iterable[Part]) -> list[Part]:
     return [part for part in ALL_PARTS if part in wanted]
 
 
+def person_group(user_id: int) -> str:
+    return f"person.{user_id}"
+
+
+def person_changed(user_id: int) -> None:
+    """Tell a person's open pages that their notifications have changed."""
+    message = {"type": "live.person", "version": VERSION}
+    transaction.on_commit(lambda: _send(person_group(user_id), message))
+
+
 def chain_changed(*, chain_id: int, block_number: int, head_number: int, state: str) -> None:
     """Tell every page where the follower is."""
     message = {

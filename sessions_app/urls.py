@@ -3,6 +3,7 @@
 from django.urls import include, path
 
 from sessions_app.views import (
+    admin,
     home,
     invitations,
     ledger,
@@ -25,6 +26,20 @@ urlpatterns = [
     path("invitations/<str:code>/", invitations.invitation, name="invitation"),
     path("invitations/<int:pk>/revoke/", invitations.invitation_revoke, name="invitation-revoke"),
     path("settings/", settings.settings_page, name="settings"),
+    path("settings/sessions/end/", settings.sessions_end, name="sessions-end"),
+    path("settings/tokens/", settings.token_new, name="token-new"),
+    path("settings/tokens/<int:pk>/revoke/", settings.token_end, name="token-revoke"),
+    path("settings/webhooks/", settings.webhook_new, name="webhook-new"),
+    path("settings/webhooks/<int:pk>/", settings.webhook, name="webhook"),
+    path("settings/notifications/", settings.notification_choices, name="notification-choices"),
+    path("notifications/", settings.notifications, name="notifications"),
+    path("notifications/bell/", settings.bell, name="bell"),
+    path("users/", admin.users, name="users"),
+    path("users/<int:pk>/role/", admin.user_role, name="user-role"),
+    path("users/<int:pk>/active/", admin.user_active, name="user-active"),
+    path("audit/", admin.audit, name="audit"),
+    path("maintenance/", admin.maintenance, name="maintenance"),
+    path("health/", home.health_page, name="health"),
     path("settings/theme/", home.theme, name="theme"),
     path("health/workers/", home.workers, name="workers"),
     path("search/", home.search, name="search"),

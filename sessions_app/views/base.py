@@ -10,7 +10,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 
 from sessions_app.access import ACTIONS, require_role
-from sessions_app.models import Task, User
+from sessions_app.models import Notification, Task, User
 from sessions_app.selectors.chrome import chrome
 from sessions_app.selectors.task_data import task_get
 
@@ -32,6 +32,7 @@ def page(
 ) -> HttpResponse:
     """A full page inside the frame. ``nav`` marks the entry of the navigation it belongs to."""
     values = {**(context or {}), "chrome": chrome(), "nav": nav}
+    values["unread"] = Notification.objects.filter(user=viewer(request), read_at=None).count()
     return render(request, template, values, status=status)
 
 

@@ -11,6 +11,7 @@ from django.views.decorators.http import require_GET, require_POST
 from kombu.exceptions import OperationalError
 
 from sessions_app.models import User
+from sessions_app.selectors.health import health
 from sessions_app.selectors.ledger import find, find_named
 from sessions_app.selectors.tasks import (
     AdminHome,
@@ -42,6 +43,16 @@ def home(request: HttpRequest) -> HttpResponse:
     if request.GET.get("part"):
         return render(request, template, context)
     return page(request, "pages/home.html", context, nav="home")
+
+
+@login_required
+@require_GET
+@acts("health.view")
+def health_page(request: HttpRequest) -> HttpResponse:
+    context = {"health": health()}
+    if request.GET.get("part"):
+        return render(request, "partials/health.html", context)
+    return page(request, "pages/health.html", context, nav="health")
 
 
 @login_required

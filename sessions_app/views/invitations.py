@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
@@ -45,7 +46,11 @@ def invitations(request: HttpRequest) -> HttpResponse:
             return redirect("invitations")
         except InvalidInvitation as error:
             form.add_error(error.field if error.field in form.fields else None, str(error))
-    context = {"form": form, "invitations": invitation_list(user)}
+    context = {
+        "form": form,
+        "invitations": invitation_list(user),
+        "site_url": settings.SITE_URL,
+    }
     status = 422 if form.is_bound else 200
     return page(request, "pages/invitations.html", context, nav="admin", status=status)
 

@@ -2,13 +2,49 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from allauth.mfa.models import Authenticator
+from allauth.usersessions.models import UserSession
+from django import forms
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_GET, require_POST
 
+from sessions_app import audit, outreach, people, webhooks
 from sessions_app.account_forms import ProfileForm
+from sessions_app.errors import InvalidToken, InvalidWebhook
+from sessions_app.models import ApiToken, Notification, User, Webhook
+from sessions_app.tokens import token_create, token_revoke, tokens_of
 from sessions_app.views.base import acts, page, viewer
+
+NEWS_SHOWN = 100
+DELIVERIES_SHOWN = 50
+
+
+class TokenForm(forms.Form):
+    name = forms.CharField(max_length=80, label="Name", help_text="What it is for.")
+    scope = forms.ChoiceField(choices=ApiToken.Scope.choices, label="May")
+    days = forms.IntegerField(
+        required=False,
+        min_value=1,
+        max_value=3650,
+        initial=90,
+        label="Works for, days",
+        help_text="Empty: until you revoke it.",
+    )
+
+
+class WebhookForm(forms.Form):
+    url = forms.URLField(label="Address", assume_scheme="https", max_length=500)
+    events = forms.MultipleChoiceField(
+        choices=[(name, what) for name, (what, _) in outreach.EVENTS.items()],
+        widget=forms.CheckboxSelectMultiple,
+        label="Tell it when",
+    )
 
 
 @login_required
@@ -18,6 +54,147 @@ def settings_page(request: HttpRequest) -> HttpResponse:
     form = ProfileForm(request.POST or None, instance=user)
     if request.method == "POST" and form.is_valid():
         form.save()
+        audit.record(user, "profile.change", user)
         messages.success(request, "Profile saved.")
         return redirect("settings")
-    return page(request, "pages/settings.html", {"form": form}, nav="settings")
+    return _settings(request, form=form)
+
+
+def _settings(request: HttpRequest, *, status: int = 200, **forms_: Any) -> HttpResponse:
+    user = viewer(request)
+    kinds = set(Authenticator.objects.filter(user=user).values_list("type", flat=True))
+    context = {
+        "form": ProfileForm(instance=user),
+        "token_form": TokenForm(),
+        "hook_form": WebhookForm(),
+        "tokens": tokens_of(user),
+        "hooks": user.webhooks.all(),
+        "mfa": kinds & {Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN},
+        "sessions": UserSession.objects.filter(user=user).order_by("-last_seen_at"),
+        "session_key": request.session.session_key,
+        "events": [
+            (name, what, outreach.ways_of(user, name))
+            for name, (what, _) in outreach.EVENTS.items()
+        ],
+        **forms_,
+    }
+    return page(request, "pages/settings.html", context, nav="settings", status=status)
+
+
+@login_required
+@require_POST
+@acts("session.end")
+def sessions_end(request: HttpRequest) -> HttpResponse:
+    """Signs the person out everywhere but here."""
+    user = viewer(request)
+    ended = people.sessions_end(user, keep=request.session.session_key or "")
+    audit.record(user, "session.end", user, {"ended": ended})
+    messages.success(request, f"{ended} other session{'' if ended == 1 else 's'} ended.")
+    return redirect("settings")
+
+
+@login_required
+@require_POST
+@acts("token.create")
+def token_new(request: HttpRequest) -> HttpResponse:
+    """The page that follows shows the token; nothing can show it again."""
+    user = viewer(request)
+    form = TokenForm(request.POST)
+    if form.is_valid():
+        data = form.cleaned_data
+        try:
+            token, text = token_create(
+                user=user, name=data["name"], scope=data["scope"], days=data["days"]
+            )
+            audit.record(user, "token.create", token, {"name": token.name, "scope": token.scope})
+            response = page(
+                request, "pages/token.html", {"token": token, "text": text}, nav="settings"
+            )
+            response["Cache-Control"] = "no-store"
+            return response
+        except InvalidToken as error:
+            form.add_error(error.field if error.field in form.fields else None, str(error))
+    return _settings(request, status=422, token_form=form)
+
+
+@login_required
+@require_POST
+@acts("token.revoke")
+def token_end(request: HttpRequest, pk: int) -> HttpResponse:
+    token = token_revoke(user=viewer(request), pk=pk)
+    audit.record(viewer(request), "token.revoke", token, {"name": token.name})
+    messages.success(request, f"The token “{token.name}” works no longer.")
+    return redirect("settings")
+
+
+@login_required
+@require_POST
+@acts("webhook.create")
+def webhook_new(request: HttpRequest) -> HttpResponse:
+    form = WebhookForm(request.POST)
+    if form.is_valid():
+        data = form.cleaned_data
+        try:
+            hook = webhooks.webhook_create(
+                user=viewer(request), url=data["url"], events=data["events"]
+            )
+            messages.success(request, "The webhook is set. Its secret is on this page.")
+            return redirect("webhook", hook.pk)
+        except InvalidWebhook as error:
+            form.add_error(error.field if error.field in form.fields else None, str(error))
+    return _settings(request, status=422, hook_form=form)
+
+
+@login_required
+@acts("webhook.change")
+def webhook(request: HttpRequest, pk: int) -> HttpResponse:
+    """Its secret, its deliveries; send a ping, or remove it."""
+    user = viewer(request)
+    hook = get_object_or_404(Webhook, pk=pk, user=user)
+    if request.method == "POST":
+        if request.POST.get("do") == "remove":
+            webhooks.webhook_delete(webhook=hook, by=user)
+            messages.success(request, "The webhook is removed.")
+            return redirect("settings")
+        webhooks.webhook_test(webhook=hook, by=user)
+        messages.success(request, "A ping is on its way; its result appears below.")
+        return redirect("webhook", pk)
+    context = {"hook": hook, "deliveries": hook.deliveries.all()[:DELIVERIES_SHOWN]}
+    if request.GET.get("part"):
+        return render(request, "partials/deliveries.html", context)
+    return page(request, "pages/webhook.html", context, nav="settings")
+
+
+@login_required
+@require_POST
+@acts("notification.preferences")
+def notification_choices(request: HttpRequest) -> HttpResponse:
+    user = viewer(request)
+    user.notify = {
+        name: [way for way in outreach.WAYS if request.POST.get(f"{name}:{way}")]
+        for name in outreach.EVENTS
+    }
+    User.objects.filter(pk=user.pk).update(notify=user.notify)
+    audit.record(user, "notification.preferences", user, user.notify)
+    messages.success(request, "Saved. What has come already stays.")
+    return redirect("settings")
+
+
+@login_required
+@acts("notification.read")
+def notifications(request: HttpRequest) -> HttpResponse:
+    """The newest hundred; POST marks all as read."""
+    user = viewer(request)
+    mine = Notification.objects.filter(user=user)
+    if request.method == "POST":
+        mine.filter(read_at=None).update(read_at=timezone.now())
+        return redirect("notifications")
+    context = {"news": mine.select_related("task")[:NEWS_SHOWN]}
+    return page(request, "pages/notifications.html", context, nav="")
+
+
+@login_required
+@require_GET
+def bell(request: HttpRequest) -> HttpResponse:
+    unread = Notification.objects.filter(user=viewer(request), read_at=None).count()
+    return render(request, "partials/bell.html", {"unread": unread})

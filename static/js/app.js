@@ -116,6 +116,17 @@ function refreshLists() {
   });
 }
 
+// The bell: fetched again when the server says that there is news, and after each reconnect.
+let saidHello = false;
+document.addEventListener("live:message", (event) => {
+  const bell = document.getElementById("bell");
+  const again = event.detail.type === "hello" && saidHello;
+  saidHello ||= event.detail.type === "hello";
+  if (bell && (event.detail.person || again)) {
+    window.htmx.ajax("GET", bell.dataset.url, { target: bell, swap: "innerHTML" });
+  }
+});
+
 guardSwaps();
 startClock();
 if (document.body.dataset.live) {

@@ -9,13 +9,10 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.utils.module_loading import import_string
 
-from chain.errors import ChainError, CursorMoved
+from chain.errors import ChainError
 from chain.network import client_current, network_current
-from chain.outbox import outbox_rebroadcast
-from chain.selectors import outgoing_unsettled
-from chain.sync import Follower, Projection, SyncReport
-
-ATTEMPTS = 5  # a running follower may write the cursor between our reading and writing
+from chain.resyncing import resync
+from chain.sync import Projection
 
 
 class Command(BaseCommand):
@@ -36,28 +33,16 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         network, client = network_current(), client_current()
         try:
-            report = self._resync(
-                Follower(client, network, self._projection()), options.get("from_block")
+            report, sent, waiting = resync(
+                network, client, self._projection(), options.get("from_block")
             )
-            sent = outbox_rebroadcast(network, client)
         except ChainError as error:
             raise CommandError(str(error)) from error
         self.stdout.write(
             f"{network}: dropped {report.orphaned_blocks} blocks, now at block "
             f"{report.block_number} of {report.head_number}"
         )
-        self.stdout.write(
-            f"{sent} lost transactions sent again, {outgoing_unsettled(network)} not mined yet"
-        )
-
-    def _resync(self, follower: Follower, from_block: int | None) -> SyncReport:
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                return follower.resync(from_block)
-            except CursorMoved:
-                if attempt == ATTEMPTS:
-                    raise
-        raise AssertionError("unreachable")
+        self.stdout.write(f"{sent} lost transactions sent again, {waiting} not mined yet")
 
     def _projection(self) -> Projection:
         path = getattr(settings, "CHAIN_PROJECTION", "")

@@ -1,0 +1,44 @@
+"""What admins do with accounts."""
+
+from __future__ import annotations
+
+from allauth.usersessions.models import UserSession
+from django.db import transaction
+
+from sessions_app import audit
+from sessions_app.access import require
+from sessions_app.errors import WrongStage
+from sessions_app.models import User
+
+
+def user_change_role(*, user: User, role: str, by: User) -> User:
+    """Raises NotAllowed, and WrongStage for a role that does not exist."""
+    require(by, "user.change_role", user)
+    if role not in User.Role.values:
+        raise WrongStage(f"There is no role “{role}”; use one of {', '.join(User.Role.values)}.")
+    with transaction.atomic():
+        before, user.role = user.role, role
+        user.save(update_fields=("role",))
+        audit.record(by, "user.change_role", user, {"from": before, "to": role})
+    return user
+
+
+def user_set_active(*, user: User, active: bool, by: User) -> User:
+    """Open or close an account. A closed one is signed out everywhere at once."""
+    require(by, "user.activate", user)
+    with transaction.atomic():
+        user.is_active = active
+        user.save(update_fields=("is_active",))
+        if not active:
+            sessions_end(user)
+        audit.record(by, "user.activate", user, {"active": active})
+    return user
+
+
+def sessions_end(user: User, *, keep: str = "") -> int:
+    """End a person's sessions but the one whose key is to be kept. Returns how many ended."""
+    ended = 0
+    for session in UserSession.objects.filter(user=user).exclude(session_key=keep):
+        session.end()
+        ended += 1
+    return ended
