@@ -60,8 +60,7 @@ def join_page(task: Task, viewer: User) -> JoinPage:
     mine = [m.address for m in members if m.address in own]
     names = names_of({task.operator_address, *task.evaluators, *mine}, chain_id())
     hosted = Account.objects.filter(address__in=task.evaluators).count()
-    reserved = max(task.hosted_places - _seated(task, active), 0)
-    places = max(task.max_participants - len(active) - reserved, 0)
+    places = max(task.max_participants - len(active) - _coming(task, active), 0)
     deadline = _join_deadline(task)
     return JoinPage(
         task=task,
@@ -86,10 +85,11 @@ def join_page(task: Task, viewer: User) -> JoinPage:
     )
 
 
-def _seated(task: Task, active: Sequence[Participant]) -> int:
-    """Hosted participants that have joined already."""
-    hosted = set(task.seats.values_list("account__address", flat=True))
-    return sum(member.address in hosted for member in active)
+def _coming(task: Task, active: Sequence[Participant]) -> int:
+    """Hosted participants that keep a place and have not joined yet."""
+    joined = [member.address for member in active]
+    seats = task.seats.filter(removed_at=None).exclude(account__address__in=joined)
+    return seats.count()
 
 
 def _nobody() -> Party:

@@ -285,3 +285,34 @@ def test_a_linked_wallet_is_named_after_its_user(as_operator: Client, operator: 
     stranger = factories.address_of("a stranger")
     Wallet.objects.create(user=operator, address=stranger, verified_at="2026-01-01T00:00Z")
     assert "<h1>Mara" in text(as_operator, f"/participants/{stranger}/")
+
+
+def test_the_task_page_leads_to_profiles_and_reasons(
+    as_participant: Client, story: factories.TaskStory
+) -> None:
+    shown = text(as_participant, f"/tasks/{story.task.pk}/")
+    for seat in story.seats:
+        assert f"/participants/{seat.account.address}/" in shown
+        assert f"/rewards/{story.task.pk}/3/{seat.account.address}/" in shown
+    assert f"/tasks/{story.task.pk}/join/" not in shown
+
+
+def test_an_open_task_with_a_free_place_can_be_joined(
+    as_operator: Client, as_participant: Client, operator: User
+) -> None:
+    task = factories.draft(operator, participants=3)
+    factories.TaskStory(task).fund().seat(2).join(1)
+    assert f"/tasks/{task.pk}/join/" in text(as_participant, f"/tasks/{task.pk}/")
+    shown = text(as_operator, f"/tasks/{task.pk}/join/")
+    assert "1 place free" in " ".join(shown.split())
+    assert "matches chain" in shown
+    text(as_participant, "/tasks/9999/join/", 404)
+
+
+def test_a_draft_and_a_running_task_tell_why_they_cannot_be_joined(
+    as_participant: Client, operator: User, story: factories.TaskStory
+) -> None:
+    draft = factories.draft(operator, "Not begun")
+    assert "not on chain yet" in text(as_participant, f"/tasks/{draft.pk}/join/")
+    shown = text(as_participant, f"/tasks/{story.task.pk}/join/")
+    assert "You are in this task with Eastfield." in shown
