@@ -4,6 +4,7 @@ from django.urls import include, path
 
 from sessions_app.views import (
     admin,
+    compare,
     home,
     invitations,
     ledger,
@@ -100,6 +101,12 @@ urlpatterns = [
     path("tasks/<int:pk>/clone/", wizard.task_clone, name="task-clone"),
     path("tasks/<int:pk>/template/", wizard.template_new, name="template-new"),
     path("tasks/<int:pk>/claim/", task_actions.task_claim, name="task-claim"),
+    path("compare/", compare.compare_page, name="compare"),
+    path(
+        "compare/<slug:what>.<slug:style>",
+        compare.compare_export,
+        name="compare-export",
+    ),
     path("models/", models.model_index, name="models"),
     path("models/<int:pk>/", models.model_detail, name="model"),
     path("models/<int:pk>/versions.json", models.versions_json, name="model-versions-json"),

@@ -129,9 +129,9 @@ class Quote:
         """What one member of each party pays."""
         people = self.terms.participants
         told: dict[Party, tuple[str, int]] = {
-            "operator": ("Operator (pool)", self.terms.pool),
-            "participant": (f"Each of {people} participants (stake)", self.terms.stake),
-            "evaluator": (f"Each of {self.terms.evaluators} evaluators", 0),
+            "operator": ("Operator, pool", self.terms.pool),
+            "participant": (f"Participant, stake (of {people})", self.terms.stake),
+            "evaluator": (f"Evaluator (of {self.terms.evaluators})", 0),
         }
         rows = []
         for party, (label, tokens) in told.items():
