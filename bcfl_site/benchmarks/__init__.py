@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, Protocol, cast
 
-NAMES = ("training", "aggregate", "attacks", "mnist", "ledger", "sync", "send", "live", "predict")
+NAMES = ("training", "aggregate", "attacks", "mnist", "ledger", "sync", "send", "live", "viewers", "predict")
 
 
 class Benchmark(Protocol):

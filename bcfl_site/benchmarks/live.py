@@ -12,6 +12,7 @@ from argparse import ArgumentParser
 from typing import TYPE_CHECKING, Any
 
 from bcfl_site.benchmarks import columns
+from bcfl_site.benchmarks.percentiles import percentiles
 
 if TYPE_CHECKING:
     from bcfl_site.embedded.stack import Stack
@@ -55,8 +56,8 @@ def run(options: dict[str, Any]) -> dict[str, Any]:
             told.close()
     return {
         "blocks": len(samples),
-        "database": _percentiles([database for database, _ in samples]),
-        "message": _percentiles([message for _, message in samples]),
+        "database": percentiles([database for database, _ in samples]),
+        "message": percentiles([message for _, message in samples]),
         "load_of_the_machine": round(os.getloadavg()[0], 1),
     }
 
@@ -184,12 +185,3 @@ class _Told:
         finally:
             database.close()
         raise RuntimeError("The follower did not store the task.")
-
-
-def _percentiles(values: list[float]) -> dict[str, float]:
-    """p50, p95 and p99 of at least one value: the smallest that so many do not exceed."""
-    ordered = sorted(values)
-    return {
-        f"p{share}": round(ordered[min(len(ordered) - 1, len(ordered) * share // 100)], 1)
-        for share in (50, 95, 99)
-    }
