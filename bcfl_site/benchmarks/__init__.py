@@ -12,7 +12,18 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, Protocol, cast
 
-NAMES = ("training", "aggregate", "attacks", "mnist", "ledger", "sync", "send", "live", "viewers", "predict")
+NAMES = (
+    "training",
+    "aggregate",
+    "attacks",
+    "mnist",
+    "ledger",
+    "sync",
+    "send",
+    "live",
+    "viewers",
+    "predict",
+)
 
 
 class Benchmark(Protocol):

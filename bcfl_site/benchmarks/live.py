@@ -24,13 +24,14 @@ PAUSE = (0.15, 0.45)  # seconds between blocks: a page is sent at most ten messa
 PATIENCE = 10.0
 POLL = 0.001
 SIGN_IN = """
+from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.sessions.backends.db import SessionStore
 from sessions_app.models import User
 user = User.objects.create_user("benchmark", role="admin")
 session = SessionStore()
 session[SESSION_KEY] = str(user.pk)
-session[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"
+session[BACKEND_SESSION_KEY] = settings.AUTHENTICATION_BACKENDS[0]
 session[HASH_SESSION_KEY] = user.get_session_auth_hash()
 session.save()
 print("session", session.session_key)

@@ -20,6 +20,7 @@ HELP = "Seconds from a change of a running task to its parts at every one of man
 START = 90.0  # seconds for the task to begin training
 LAST = 3.0  # seconds for the last change to reach everybody
 PREPARE = """
+from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.sessions.backends.db import SessionStore
 from sessions_app import services
@@ -28,7 +29,7 @@ from training.specs import TaskConfig
 viewer = User.objects.create_user("benchmark", role="participant")
 session = SessionStore()
 session[SESSION_KEY] = str(viewer.pk)
-session[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"
+session[BACKEND_SESSION_KEY] = settings.AUTHENTICATION_BACKENDS[0]
 session[HASH_SESSION_KEY] = viewer.get_session_auth_hash()
 session.save()
 owner = User.objects.get(username="mara")
@@ -60,8 +61,9 @@ def run(options: dict[str, Any]) -> dict[str, Any]:
 def table(report: dict[str, Any]) -> str:
     late = report["seconds"]
     head = (
-        f"{report['viewers']} viewers, {report['changes']} changes in {report['looked_for']:.0f} s, "
-        f"{report['missed']} missed; load {report['load_of_the_machine']}\n\n"
+        f"{report['viewers']} viewers, {report['changes']} changes in "
+        f"{report['looked_for']:.0f} s, {report['missed']} missed; "
+        f"load {report['load_of_the_machine']}\n\n"
     )
     rows = [["change to parts", *(f"{late[p]:.3f}" for p in ("p50", "p95", "p99"))]]
     return head + columns(["seconds", "p50", "p95", "p99"], rows)
@@ -71,8 +73,8 @@ def table(report: dict[str, Any]) -> str:
 class _Seen:
     """What one viewer got."""
 
-    first: int = 0  # its number when it connected
     last: int = 0
+    ready: asyncio.Event = field(default_factory=asyncio.Event)
     late: list[float] = field(default_factory=list)  # seconds, one a message
     bytes: int = 0
     gaps: int = 0  # messages that did not follow on the one before
@@ -95,7 +97,8 @@ async def _watch(stack: Stack, session: str, task: int, options: dict[str, Any])
             open_timeout=60,
         )
         async with socket as live:
-            seen.first = seen.last = json.loads(await live.recv())["seq"]
+            seen.last = json.loads(await live.recv())["seq"]
+            seen.ready.set()
             while not stop.is_set():
                 try:
                     text = await asyncio.wait_for(live.recv(), 0.5)
@@ -116,11 +119,16 @@ async def _watch(stack: Stack, session: str, task: int, options: dict[str, Any])
                     seen.late.append(arrived - message["at"])
 
     scout = asyncio.create_task(look(_Seen()))
-    await asyncio.wait_for(training.wait(), START)
+    begun = asyncio.create_task(training.wait())
+    await asyncio.wait({begun, scout}, timeout=START, return_when=asyncio.FIRST_COMPLETED)
+    if not begun.done():
+        begun.cancel()
+        if scout.done():
+            await scout  # tells why nobody may look
+        raise RuntimeError(f"The task did not begin to train within {START:g} s.")
     everybody = [_Seen() for _ in range(options["viewers"])]
     looking = [asyncio.create_task(look(seen)) for seen in everybody]
-    while not all(seen.first for seen in everybody):
-        await asyncio.sleep(0.1)
+    await asyncio.gather(*(seen.ready.wait() for seen in everybody))
     for seen in everybody:
         seen.late.clear()
         seen.bytes = 0

@@ -69,14 +69,16 @@ def test_unchanged_parts_are_left_alone(console: Console, open_page: OpenPage) -
     def same_again() -> None:
         publish.task_changed(story.task.pk)
 
-    with page.expect_response("**/parts/**"):
-        aside(same_again)
-    page.locator("#part-head summary", has_text="Cancel").click()
+    page.locator("#menu-more summary").click()
+    page.get_by_label("Add to the pool, FLT").fill("12")
     marked = "document.querySelector('#part-head .head').dataset.mark"
     page.evaluate(f"{marked} = 'kept'")
-    with page.expect_response("**/parts/**"):
-        aside(same_again)
+    told = "document.addEventListener('live:message', e => { if (e.detail.parts) told = true; })"
+    page.evaluate(f"window.told = false; {told}")
+    aside(same_again)
+    page.wait_for_function("window.told")
     expect(page.get_by_role("button", name="Cancel the task")).to_be_visible()
+    expect(page.get_by_label("Add to the pool, FLT")).to_have_value("12")
     assert page.evaluate(marked) == "kept"
 
 
@@ -89,6 +91,36 @@ def test_hovering_one_chart_marks_the_round_in_all(console: Console, open_page: 
     over.hover(position={"x": 1, "y": box["height"] / 2})
     for chart in ("accuracy", "gas", "tokens"):
         expect(page.locator(f"[data-readout={chart}]")).to_contain_text("Round 1")
+
+
+def test_arrow_keys_mark_the_round_everywhere(console: Console, open_page: OpenPage) -> None:
+    story = factories.running_task(factories.user("operator"), rounds=4)
+    page = open_task(console, open_page, story.task)
+    chart = page.locator("[data-plot=accuracy]")
+    chart.focus()
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowRight")
+    expect(chart).to_have_attribute("aria-valuenow", "2")
+    for name in ("accuracy", "gas", "tokens", "participants", "contribution"):
+        expect(page.locator(f"[data-readout={name}]")).to_contain_text("Round 2")
+    expect(page.locator("#part-rounds tr.marked th")).to_have_text("2")
+    page.keyboard.press("Escape")
+    expect(page.locator("#part-rounds tr.marked")).to_have_count(0)
+    page.get_by_role("button", name="Contribution by round: show as a table").click()
+    expect(page.locator("#table-contribution tbody tr")).to_have_count(5)
+
+
+def test_two_tabs_see_what_one_does(console: Console, open_page: OpenPage) -> None:
+    story = factories.running_task(factories.user("operator"), rounds=1)
+    page = open_task(console, open_page, story.task)
+    other = page.context.new_page()
+    other.goto(f"/tasks/{story.task.pk}/")
+    expect(other.locator("#live-badge")).to_have_attribute("data-state", "live")
+    page.locator("#menu-pause summary").click()
+    page.get_by_role("button", name="Pause the training").click()
+    for tab in (page, other):
+        expect(tab.locator("#part-now")).to_contain_text("The contract knows no pause")
+        expect(tab.get_by_role("button", name="Resume")).to_be_visible()
 
 
 def test_a_typed_form_survives_a_reload(console: Console, open_page: OpenPage) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
@@ -20,6 +20,7 @@ from sessions_app.consumers import NO_SUCH_TASK, SIGN_IN_AGAIN
 from sessions_app.models import Task, User
 from sessions_app.publish import task_group
 from sessions_app.routing import websocket_urlpatterns
+from sessions_app.task_parts import PARTS
 from tests import factories
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.asyncio]
@@ -32,11 +33,14 @@ def _channel_layer(redis_server: Redis) -> None:
 
 
 @asynccontextmanager
-async def socket(path: str, user: User | AnonymousUser) -> AsyncIterator[ApplicationCommunicator]:
+async def socket(
+    path: str, user: User | AnonymousUser, *, since: int | None = None
+) -> AsyncIterator[ApplicationCommunicator]:
     """An open socket. (channels.testing would need daphne, which nothing else here uses.)"""
     scope: dict[str, Any] = {
         "type": "websocket",
         "path": path,
+        "query_string": b"" if since is None else f"since={since}".encode(),
         "user": user,
         "headers": [],
         "subprotocols": [],
@@ -57,6 +61,11 @@ async def message(communicator: ApplicationCommunicator, kind: str) -> dict[str,
         received: dict[str, Any] = json.loads(sent["text"])
         if received["type"] == kind:
             return received
+
+
+async def ask(communicator: ApplicationCommunicator, question: dict[str, Any]) -> None:
+    text = json.dumps(question)
+    await communicator.send_input({"type": "websocket.receive", "text": text})
 
 
 @database_sync_to_async
@@ -131,3 +140,61 @@ async def test_who_is_turned_away_is_told_why(known: bool, code: int) -> None:
     async with socket(f"/ws/tasks/{pk + 1 if known else pk}/", who) as live:
         closed = await live.receive_output(timeout=WAIT)
         assert (closed["type"], closed["code"]) == ("websocket.close", code)
+
+
+async def test_a_page_gets_everything_after_its_number() -> None:
+    user, pk = await make_task(seq=9)
+    async with socket(f"/ws/tasks/{pk}/", user, since=4) as live:
+        assert (await message(live, "hello"))["seq"] == 9
+        replay = await message(live, "changed")
+        assert (replay["first"], replay["seq"]) == (5, 9)
+        assert set(replay["html"]) >= {"part-head", "part-now", "part-kpis", "part-cost"}
+        assert "Draft." in replay["html"]["part-now"]
+
+
+async def test_an_unchanged_part_is_not_sent_again() -> None:
+    user, pk = await make_task()
+    async with socket(f"/ws/tasks/{pk}/", user) as live:
+        await message(live, "hello")
+        await tell(pk, 8, "now")
+        assert "part-now" in (await message(live, "changed"))["html"]
+        await tell(pk, 9, "now")
+        assert (await message(live, "changed"))["html"] == {}
+
+
+async def test_a_hidden_page_is_told_numbers_until_it_is_looked_at() -> None:
+    user, pk = await make_task()
+    async with socket(f"/ws/tasks/{pk}/", user, since=7) as live:
+        await message(live, "hello")
+        await ask(live, {"type": "hidden"})
+        await tell(pk, 8, "now")
+        told = await message(live, "changed")
+        assert (told["seq"], "html" in told) == (8, False)
+        await ask(live, {"type": "since", "seq": 7})
+        assert "part-now" in (await message(live, "changed"))["html"]
+
+
+async def test_many_viewers_cost_one_rendering() -> None:
+    user, pk = await make_task()
+    async with AsyncExitStack() as stack:
+        lives = [
+            await stack.enter_async_context(socket(f"/ws/tasks/{pk}/", user)) for _ in range(8)
+        ]
+        for live in lives:
+            await message(live, "hello")
+        before = PARTS.rendered
+        await database_sync_to_async(Task.objects.filter(pk=pk).update)(live_seq=8)
+        await tell(pk, 8, "kpis")
+        texts = {(await message(live, "changed"))["html"]["part-kpis"] for live in lives}
+        assert len(texts) == 1
+        assert PARTS.rendered == before + 1
+
+
+async def test_nonsense_from_a_page_is_passed_over() -> None:
+    user, pk = await make_task()
+    async with socket(f"/ws/tasks/{pk}/", user) as live:
+        await message(live, "hello")
+        for text in ("{", "[1]", "x" * 1000, '{"type": "since", "seq": "x"}'):
+            await live.send_input({"type": "websocket.receive", "text": text})
+        await tell(pk, 8, "feed")
+        assert (await message(live, "changed"))["seq"] == 8
