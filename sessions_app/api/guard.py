@@ -64,10 +64,8 @@ def _once(
     one's commit, and then it reads the answer. A refused write is rolled back, so its key stays
     free. Answers that hold a secret (`Cache-Control: no-store`) are not kept.
     """
-    key = request.headers.get("Idempotency-Key", "")
-    match = request.resolver_match
-    reads = request.method in SAFE or (match is not None and match.url_name in READS)
-    if not key or reads or caller is None:
+    key = request.headers.get("Idempotency-Key")
+    if request.method in SAFE or key is None:
         return run()
     if not _KEY.fullmatch(key):
         raise ApiError(
@@ -76,6 +74,9 @@ def _once(
             f"The Idempotency-Key has {len(key)} characters; it needs 1 to 128 without spaces. "
             "A UUID is a good one.",
         )
+    match = request.resolver_match
+    if caller is None or (match is not None and match.url_name in READS):
+        return run()
     mark = hashlib.sha256(
         b"\n".join([str(request.method).encode(), request.get_full_path().encode(), request.body])
     ).hexdigest()

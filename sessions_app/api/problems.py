@@ -164,6 +164,8 @@ def _ours(error: BcflError) -> ApiError:
     if isinstance(error, NotAllowed):
         return ApiError(403, "not-allowed", text)
     if isinstance(error, SignInRefused):
+        if error.reason == "format":
+            return ApiError(422, "invalid", text, errors=[{"field": "body", "detail": text}])
         return ApiError(
             401, "sign-in-refused", text, errors=[{"field": error.reason, "detail": text}]
         )

@@ -68,6 +68,7 @@ _patterns, _app, _namespace = api.urls
 for _pattern in _patterns:
     assert _pattern.callback is not None
     _pattern.callback = guarded(_pattern.callback)
+_patterns.insert(0, path("docs", docs.page_of(api), name="docs"))
 _patterns.append(path("<path:rest>", nothing_here))
 urlpatterns = [path("", (_patterns, _app, _namespace))]
 
