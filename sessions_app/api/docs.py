@@ -85,7 +85,8 @@ def _operation(
     schema: Mapping[str, Any], site: str, path: str, method: str, described: Mapping[str, Any]
 ) -> Operation:
     content = described.get("requestBody", {}).get("content", {})
-    body = _example(schema, next(iter(content.values()), {}).get("schema"), 0) if content else None
+    kinds = [one.get("schema") for one in content.values()]
+    body = _example(schema, kinds[0], 0) if kinds else None
     status = min((s for s in described["responses"] if str(s).startswith("2")), key=str)
     answers = described["responses"][status].get("content", {})
     answer = answers.get("application/json", {}).get("schema")

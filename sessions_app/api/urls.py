@@ -7,6 +7,7 @@ from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
 
 from sessions_app.api import (
+    docs,
     events,
     ledger,
     me,
@@ -15,6 +16,7 @@ from sessions_app.api import (
     outside,
     participants,
     sign_in,
+    steering,
     task_reads,
     tasks,
 )
@@ -32,6 +34,8 @@ ROUTERS = (
     ("/tasks", outside.router),
     ("/tasks", participants.tasks_router),
     ("/participants", participants.router),
+    ("/tasks", steering.router),
+    ("/invitations", steering.people),
     ("/events", events.router),
     ("/ledger", ledger.router),
     ("", network.router),
