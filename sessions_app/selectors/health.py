@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 
 from django.conf import settings
@@ -135,12 +138,7 @@ def _database() -> Check:
 def _disk() -> Check:
     home = Path(settings.BCFL_HOME)
     disk = shutil.disk_usage(home if home.exists() else home.parent)
-    blobs = Path(settings.BLOB_ROOT)
-    count = size = 0
-    if blobs.is_dir():
-        for path in blobs.rglob("*"):
-            if path.is_file():
-                count, size = count + 1, size + path.stat().st_size
+    count, size = _blobs(Path(settings.BLOB_ROOT), int(time.time() // 60))
     low = disk.free < DISK_LOW
     figures = (
         f"{filesizeformat(disk.free)} of {filesizeformat(disk.total)} free; "
@@ -148,6 +146,18 @@ def _disk() -> Check:
     )
     step = "Make room in BCFL_HOME, or move BLOB_ROOT to a larger disk." if low else ""
     return Check("Disk", "Nearly full" if low else "Room", "bad" if low else "ok", figures, step)
+
+
+@lru_cache(maxsize=1)
+def _blobs(root: Path, minute: int) -> tuple[int, int]:
+    """(files, bytes) of the model store, walked at most once a minute: there may be many."""
+    count = size = 0
+    for folder, _, names in os.walk(root):
+        for name in names:
+            with suppress(FileNotFoundError):  # a file that was written aside and renamed
+                size += os.stat(os.path.join(folder, name)).st_size
+                count += 1
+    return count, size
 
 
 def _errors() -> list[Trouble]:

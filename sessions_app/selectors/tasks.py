@@ -14,9 +14,19 @@ from django.db.models.functions import Cast
 from django.utils import timezone
 
 from chain.models import OutgoingStatus, OutgoingTransaction
+from sessions_app.access import addresses_of
 from sessions_app.formats import count
-from sessions_app.models import Participant, Round, Task, TokenBalance, TrainingRun, User
+from sessions_app.models import (
+    Invitation,
+    Participant,
+    Round,
+    Task,
+    TokenBalance,
+    TrainingRun,
+    User,
+)
 from sessions_app.selectors.chrome import ChainStatus, chain_status
+from sessions_app.selectors.health import Health, health
 from sessions_app.selectors.pills import Pill, task_pill
 from sessions_app.selectors.task_config import config_labels, task_config
 
@@ -208,10 +218,17 @@ class SeatRow:
 
 
 @dataclass(frozen=True)
+class JoinRow:
+    task: TaskRow
+    invited: bool
+
+
+@dataclass(frozen=True)
 class ParticipantHome:
     sentence: str
     address: str
     seats: Sequence[SeatRow]
+    to_join: Sequence[JoinRow]
     balance: int
     earned: int
     claimable: int
@@ -219,29 +236,46 @@ class ParticipantHome:
 
 
 def participant_home(user: User) -> ParticipantHome:
-    """Three queries."""
-    address = user.account.address if user.account else ""
-    members = {
-        m.task_id: m for m in Participant.objects.filter(address=address).exclude(address="")
-    }
+    """Six queries. Counts what the hosted account and the linked wallets have."""
+    addresses = addresses_of(user)
+    address = user.account.address if user.account else min(addresses, default="")
+    members: dict[int, list[Participant]] = {}
+    for m in Participant.objects.filter(address__in=addresses):
+        members.setdefault(m.task_id, []).append(m)
     involved = Task.objects.filter(
         Q(pk__in=members) | Q(seats__account_id=user.account_id or -1)
     ).distinct()
     seats = []
     for row in task_rows(involved, user, limit=LIST_LENGTH):
-        member = members.get(row.pk)
+        mine = members.get(row.pk, [])
         seats.append(
             SeatRow(
                 row,
-                member.earned if member else 0,
-                member.claimed if member else 0,
-                member.stake - member.stake_returned if member else 0,
+                sum(m.earned for m in mine),
+                sum(m.claimed for m in mine),
+                sum(m.stake - m.stake_returned for m in mine),
             )
         )
-    claimable = sum(max(m.earned - m.claimed, 0) for m in members.values())
+    invited = set(
+        Invitation.objects.filter(used_by=user, task__isnull=False).values_list(
+            "task_id", flat=True
+        )
+    )
+    free = (
+        Task.objects.filter(phase=Task.Phase.OPEN, hosted_places__lt=F("max_participants"))
+        .exclude(pk__in=members)
+        .annotate(joined=Count("members", distinct=True))
+        .filter(joined__lt=F("max_participants"))
+    )
+    to_join = [JoinRow(row, row.pk in invited) for row in task_rows(free, user, limit=8)]
+    to_join.sort(key=lambda row: not row.invited)
+    all_members = [m for rows in members.values() for m in rows]
+    claimable = sum(max(m.earned - m.claimed, 0) for m in all_members)
     running = sum(row.task.pill.label == "Running" for row in seats)
-    if not address:
-        sentence = "No account is linked to you yet. Ask an operator or an admin for one."
+    if any(row.invited for row in to_join):
+        sentence = "You are invited to a task: read its terms, then join from your wallet."
+    elif not address:
+        sentence = "Link a wallet under Settings to join tasks and earn rewards."
     elif claimable:
         sentence = "You have earned rewards that you have not claimed yet."
     elif running:
@@ -252,10 +286,11 @@ def participant_home(user: User) -> ParticipantHome:
         sentence=sentence,
         address=address,
         seats=seats,
+        to_join=to_join,
         balance=_balance(user),
-        earned=sum(m.earned for m in members.values()),
+        earned=sum(m.earned for m in all_members),
         claimable=claimable,
-        staked=sum(m.stake - m.stake_returned for m in members.values()),
+        staked=sum(m.stake - m.stake_returned for m in all_members),
     )
 
 
@@ -270,6 +305,7 @@ class AdminHome:
     users: int
     disk_free: int  # bytes
     disk_total: int
+    health: Health
 
 
 def admin_home(user: User) -> AdminHome:
@@ -303,6 +339,7 @@ def admin_home(user: User) -> AdminHome:
         users=User.objects.filter(is_active=True).count(),
         disk_free=disk.free,
         disk_total=disk.total,
+        health=health(),
     )
 
 
