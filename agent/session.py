@@ -98,17 +98,24 @@ def open_session(
 ) -> Session:
     """Sign in, and prove the console's word by the chain. Waits while nobody answers."""
     console = Console(url, task, signer, http=http)
-    terms = patiently(console.terms, screen)
-    node = rpc or terms.rpc_url
-    if not node:
-        raise WrongNetwork(
-            f"Give an Ethereum node of chain {terms.chain_id} with --rpc: the agent believes the "
-            "chain, not the console."
-        )
-    if not rpc:
-        screen.say(f"Using the node that the console names, {node}; give your own with --rpc.")
-    contract = Contract(connect(node), terms.coordinator, signer)
-    config = patiently(lambda: check_terms(terms, contract, coordinator), screen)
+    contract: Contract | None = None
+    try:
+        terms = patiently(console.terms, screen)
+        node = rpc or terms.rpc_url
+        if not node:
+            raise WrongNetwork(
+                f"Give an Ethereum node of chain {terms.chain_id} with --rpc: the agent believes "
+                "the chain, not the console."
+            )
+        if not rpc:
+            screen.say(f"Using the node that the console names, {node}; give your own with --rpc.")
+        contract = Contract(connect(node), terms.coordinator, signer)
+        config = _checked(terms, contract, coordinator, screen)
+    except BaseException:
+        console.close()
+        if contract is not None:
+            contract.client.close()
+        raise
     screen.say(
         f"Task {task} “{terms.title}”: chain {terms.chain_id}, contract and configuration are "
         "those on chain."
@@ -116,6 +123,10 @@ def open_session(
     folder = re.sub(r"[^A-Za-z0-9.-]", "_", urlsplit(url).netloc)
     place = (home or default_home()) / f"{folder}-task-{task}-{signer.address[2:10].lower()}"
     return Session(console, contract, terms, config, Home(place), screen, poll)
+
+
+def _checked(terms: Terms, contract: Contract, pinned: str, screen: Screen) -> TaskConfig:
+    return patiently(lambda: check_terms(terms, contract, pinned), screen)
 
 
 def patiently(do: Callable[[], T], screen: Screen) -> T:

@@ -101,7 +101,9 @@ class Place:
         """(wei of tokens, transactions sent)."""
         contract = self.contract()
         address = self.addresses[name]
-        return contract.tokens(address), contract.client.nonce(address)
+        found = contract.tokens(address), contract.client.nonce(address)
+        contract.client.close()
+        return found
 
 
 @pytest.fixture(scope="module")
