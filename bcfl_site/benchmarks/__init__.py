@@ -22,6 +22,7 @@ NAMES = (
     "send",
     "live",
     "viewers",
+    "overhead",
     "predict",
 )
 

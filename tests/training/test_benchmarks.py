@@ -50,6 +50,22 @@ def test_attacks_show_the_mean_ruined_and_the_median_standing() -> None:
     assert "fedavg" in benchmark("attacks").table(measured)
 
 
+def test_overhead_tells_the_chain_from_the_work() -> None:
+    """The table of a made-up report; the benchmark itself needs a whole stack."""
+    side = {"rounds": [2.0, 1.0, 3.0], "samples_per_second": 50.0, "accuracy": 0.9}
+    names = ("participants", "rounds", "epochs", "repeat", "workers", "samples")
+    table = benchmark("overhead").table(
+        {
+            **dict.fromkeys(names, 2),
+            "dataset": "digits", "model": "mlp", "load_of_the_machine": 0.5,
+            "on": {**side, "seconds": 2.0},
+            "off": {**side, "seconds": 1.9},
+            "added_seconds": 0.1, "share": 0.05, "chain_wait": 0.04,
+        }
+    )
+    assert "adds 0.10 s to a round: 5.0 % of this one" in table
+
+
 def test_absent_data_is_said_in_a_sentence(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from training import data
 

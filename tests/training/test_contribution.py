@@ -184,8 +184,8 @@ def test_parameters_of_a_scoring_are_in_the_configuration_only_where_there_are_a
     sampled = TaskConfig(scoring="shapley_sampled", scoring_params={"permutations": 7})
     assert sampled.to_dict()["scoring_params"] == {"permutations": 7, "tolerance": 0.002}
     assert TaskConfig.from_dict(sampled.to_dict()) == sampled
-    strict = TaskConfig(scoring="leave_one_out", scoring_params={"errors": 3})
-    assert strict.to_dict()["scoring_params"] == {"errors": 3.0}
+    strict = TaskConfig(scoring="leave_one_out", scoring_params={"errors": 4})
+    assert strict.to_dict()["scoring_params"] == {"errors": 4.0}
     assert TaskConfig.from_dict(strict.to_dict()) == strict
     assert "scoring_params" not in TaskConfig(scoring="leave_one_out").to_dict()
     with pytest.raises(SpecError) as caught:
