@@ -9,7 +9,8 @@ from typing import Any, Literal
 from django.conf import settings as django_settings
 from playwright.sync_api import Page, expect
 
-from sessions_app.models import Task
+from sessions_app.models import Task, TaskDraft
+from sessions_app.task_form import STEPS
 from tests import factories
 from tests.e2e.conftest import Console, OpenPage, sign_in
 from training.blobs import BlobStore
@@ -66,6 +67,7 @@ def test_no_violation_on_any_page(console: Console, open_page: OpenPage) -> None
     failed = factories.draft(
         operator, "A failed one", stage=Task.Stage.FAILED, failure="createTask was refused."
     )
+    begun = TaskDraft.objects.create(owner=operator, values={"rounds": "seven"})
     refused = factories.TaskStory(factories.draft(operator, "Refused")).fund().seat().join(3)
     refused.refuse(slot=3)
     factories.store_models(finished, BlobStore(django_settings.BLOB_ROOT))
@@ -80,6 +82,11 @@ def test_no_violation_on_any_page(console: Console, open_page: OpenPage) -> None
             "/tasks/new/",
             *(f"/tasks/{t.pk}/" for t in (draft, running, finished, failed, refused.task)),
             f"/tasks/{draft.pk}/edit/",
+            *(f"/tasks/drafts/{begun.pk}/{step}/?check=1" for step in STEPS),
+            f"/tasks/{draft.pk}/template/",
+            "/tasks/?show=drafts",
+            "/compare/",
+            f"/compare/?tasks={running.pk},{finished.pk}",
             "/models/",
             "/models/?q=nothing",
             f"/models/{finished.pk}/?a=1&b=3",

@@ -121,22 +121,3 @@ def test_two_tabs_see_what_one_does(console: Console, open_page: OpenPage) -> No
     for tab in (page, other):
         expect(tab.locator("#part-now")).to_contain_text("The contract knows no pause")
         expect(tab.get_by_role("button", name="Resume")).to_be_visible()
-
-
-def test_a_typed_form_survives_a_reload(console: Console, open_page: OpenPage) -> None:
-    factories.user("operator")
-    page = open_page(console.url)
-    sign_in(page, "mara")
-    page.goto("/tasks/new/")
-    page.get_by_label("Title").fill("Half written")
-    page.get_by_label("Reward pool, FLT").fill("250")
-    page.get_by_label("Model", exact=True).select_option("cnn")
-    expect(page.locator("#wrap-model__filters")).to_be_visible()
-    expect(page.locator("#wrap-model__hidden")).to_be_hidden()
-    page.reload()
-    expect(page.get_by_label("Title")).to_have_value("Half written")
-    expect(page.get_by_label("Reward pool, FLT")).to_have_value("250")
-    expect(page.locator("#wrap-model__filters")).to_be_visible()
-    expect(page.locator("[data-quote=total]")).to_have_text("250 FLT")
-    page.get_by_role("button", name="Start afresh").click()
-    expect(page.get_by_label("Title")).to_have_value("")
