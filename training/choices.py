@@ -249,7 +249,7 @@ _ERRORS = Parameter(
     "samples: by luck 1 of 740 is beyond 3, 1 of 44 beyond 2. 0 counts luck too. Where no gain "
     "counts, the updates' own accuracy does.",
     "float",
-    3.0,
+    2.0,
     0.0,
     10.0,
     quiet=True,
