@@ -107,7 +107,7 @@ class Contract:
         receipt = self.client.wait_for_receipt(tx_hash, timeout=RECEIPT_SECONDS)
         if not receipt.succeeded:
             raise ContractReverted(
-                "Reverted",
+                "RefusedWhenMined",
                 {},
                 f"{function} was mined in block {receipt.block_number} and refused "
                 f"({tx_hash}): something changed in between.",

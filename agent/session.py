@@ -44,6 +44,7 @@ MOVED_ON = {
     "AlreadySubmitted",
     "AlreadyVoted",
     "DeadlinePassed",
+    "RefusedWhenMined",  # the quorum, or a deadline, was faster
     "ScoresClosed",
     "UpdatesStillOpen",
     "WrongRound",
