@@ -414,6 +414,9 @@ class TaskStory:
             seconds_score=1.1,
             seconds_aggregate=0.42,
             result={
+                "rejected": [],
+                "epsilon": None,
+                "evidence": "",
                 "update_metrics": {
                     line.address: {"accuracy": line.score / 1e6, "loss": 0.4, "norm": 1.0}
                     for line in lines

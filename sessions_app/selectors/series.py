@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from django.db.models import Count, Q, Sum
-from django.db.models.fields.json import KT
+from django.db.models import Count, F, Q, Sum
 
 from sessions_app.formats import TOKEN_DECIMALS, exact_amount
 from sessions_app.models import Participant, Reward, Round, Task, TokenBalance, TokenTransfer
@@ -149,7 +148,7 @@ def task_series(task: Task, since_round: int = 0) -> Series:
     names = names_of(m.address for m in members)
     rounds = list(task.round_set.filter(number__gte=since_round))
     ran = task.round_runs.filter(number__gte=since_round).defer("result")
-    runs = {run.number: run for run in ran.annotate(epsilon=KT("result__epsilon"))}
+    runs = {run.number: run for run in ran.annotate(epsilon=F("result__epsilon"))}
     gas = _gas(task, since_round)
     rewards = _rewards(task, members, since_round)
     totals = _totals(task, since_round)
@@ -171,7 +170,7 @@ def task_series(task: Task, since_round: int = 0) -> Series:
                 accuracy=ppm / 10_000 if ppm is not None else None,
                 loss=run.loss if run and final else None,
                 seconds=run.seconds if run else None,
-                epsilon=float(run.epsilon) if run and run.epsilon else None,
+                epsilon=run.epsilon if run else None,
                 gas_submit=calls.get("submit", (0, 0))[0],
                 gas_score=calls.get("score", (0, 0))[0],
                 gas_aggregate=calls.get("aggregate", (0, 0))[0],

@@ -131,12 +131,6 @@ class TaskPage:
     def newest_rounds(self) -> Sequence[RoundRow]:
         return self.rounds[:SHOWN_ROUNDS]
 
-    @property
-    def removes(self) -> bool:
-        """Whether the table of participants has a column of actions."""
-        return any(row.can_remove or row.leaving for row in self.participants)
-
-
 def task_page(data: TaskData, viewer: User) -> TaskPage:
     task = data.task
     config = task_config(task)

@@ -72,6 +72,7 @@ document.addEventListener("click", (event) => {
     const table = document.getElementById(target.dataset.tableToggle);
     table.hidden = !table.hidden;
     target.setAttribute("aria-expanded", String(!table.hidden));
+    document.dispatchEvent(new CustomEvent("table:toggled", { detail: table.id }));
   }
 });
 

@@ -51,9 +51,7 @@ export class Charts {
         this.redraw();
       }),
     );
-    document.querySelectorAll("[data-table-toggle]").forEach((button) =>
-      button.addEventListener("click", () => this.tables()),
-    );
+    document.addEventListener("table:toggled", () => this.tables());
   }
 
   take(series) {

@@ -1,13 +1,16 @@
 // Who contributed what, round by round: one row a participant, one column a round, the deeper the
-// green the larger its share of the round's reward.
+// green the larger its share of the round's reward. Shares often lie close together, so the scale
+// runs from the smallest to the largest one shown, and the legend says which those are.
 import { mark, markedRound } from "./marks.js";
-import { element } from "./plots.js";
+import { element, per } from "./plots.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const ROW = 24;
 const TOP = 18;
 const SMALLEST = 14;
 const LARGEST = 44;
+const PALEST = 0.15; // the smallest share is still told from no share at all
+const percent = (share) => `${per(100 * share)} %`;
 
 function shape(tag, attributes, text) {
   const node = document.createElementNS(SVG, tag);
@@ -20,14 +23,17 @@ export class Heat {
   constructor(node, charts) {
     this.node = node;
     this.charts = charts;
-    this.shownFor = "";
+    this.legend = document.querySelector("[data-heat-scale]");
     node.addEventListener("pointermove", (event) => mark(this.roundAt(event)));
     node.addEventListener("pointerleave", () => mark(null));
   }
 
   draw(filled = this.charts.filled("contribution")) {
     const old = this.node.querySelector(".heat");
-    if (!filled) return old?.remove();
+    if (!filled) {
+      this.legend.replaceChildren();
+      return old?.remove();
+    }
     const points = this.charts.list().filter((p) => p.final);
     const people = this.charts.participants;
     const names = element("div", { class: "heat-names" }, ...people.map((p) => element("span", { text: p.name })));
@@ -36,7 +42,8 @@ export class Heat {
     const width = cell * points.length + 2;
     const height = TOP + ROW * people.length + 2;
     const svg = shape("svg", { width, height, class: "heat-cells", "aria-hidden": "true" });
-    const most = Math.max(...points.flatMap((p) => p.share).map((v) => v || 0), 0.0001);
+    const shares = points.flatMap((p) => p.share).filter((share) => share !== null);
+    const [least, most] = [Math.min(...shares), Math.max(...shares)];
     const every = Math.ceil(26 / cell);
     points.forEach((point, x) => {
       if (x % every === 0) {
@@ -44,9 +51,10 @@ export class Heat {
       }
       point.share.forEach((share, y) => {
         const at = { x: x * cell + 1, y: TOP + y * ROW + 1, width: cell - 2, height: ROW - 2, rx: 3 };
-        const strength = share === null ? 0 : share / most;
         svg.append(shape("rect", { ...at, class: "ground" }));
-        if (strength) svg.append(shape("rect", { ...at, class: "cell", "fill-opacity": (0.08 + 0.92 * strength).toFixed(3) }));
+        if (share === null) return;
+        const strength = most > least ? (share - least) / (most - least) : 1;
+        svg.append(shape("rect", { ...at, class: "cell", "fill-opacity": (PALEST + (1 - PALEST) * strength).toFixed(3) }));
       });
     });
     this.column = shape("rect", { class: "column", y: TOP - 0.5, width: cell, height: ROW * people.length + 1, rx: 3 });
@@ -60,7 +68,15 @@ export class Heat {
     if (old) old.replaceWith(fresh);
     else this.node.append(fresh);
     scroll.scrollLeft = atEnd ? scroll.scrollWidth : left;
+    this.tellScale(shares.length, least, most);
     this.show();
+  }
+
+  tellScale(any, least, most) {
+    const bar = element("i", { class: "key shares" });
+    if (!any) this.legend.replaceChildren();
+    else if (least === most) this.legend.replaceChildren(`all ${percent(most)}`);
+    else this.legend.replaceChildren(percent(least), bar, percent(most));
   }
 
   roundAt(event) {

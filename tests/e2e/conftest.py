@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
@@ -19,12 +20,14 @@ from urllib.parse import quote
 import pytest
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.db import connection, connections
+from django.utils import timezone
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from bcfl_site.embedded.binaries import ROOT
 from bcfl_site.embedded.process import free_port, wait_until
 from bcfl_site.embedded.redis import Redis
 from bcfl_site.embedded.stack import answers_http
+from chain.models import SyncCursor
 from sessions_app.models import User
 
 ResultT = TypeVar("ResultT")
@@ -164,6 +167,12 @@ def sign_in(page: Page, username: str, password: str = "pass-word-1") -> None:
     encoded = PBKDF2PasswordHasher().encode(password, "salt-of-the-test")
     User.objects.filter(username=username).update(password=encoded)
     fill_sign_in(page, username, password)
+
+
+def hear_follower() -> None:
+    """As if a follower had just written: pages of this console stay live for an hour. Without
+    one they rightly call it silent after ten seconds, which a busy machine can take."""
+    SyncCursor.objects.update(updated_at=timezone.now() + timedelta(hours=1))
 
 
 def fill_sign_in(page: Page, username: str, password: str) -> None:

@@ -7,10 +7,11 @@ from playwright.sync_api import Page, expect
 from sessions_app import publish
 from sessions_app.models import Task
 from tests import factories
-from tests.e2e.conftest import Console, OpenPage, aside, sign_in
+from tests.e2e.conftest import Console, OpenPage, aside, hear_follower, sign_in
 
 
 def open_task(console: Console, open_page: OpenPage, task: Task) -> Page:
+    aside(hear_follower)
     page = open_page(console.url)
     sign_in(page, "mara")
     page.goto(f"/tasks/{task.pk}/")
@@ -52,6 +53,7 @@ def test_nothing_is_missed_while_the_server_is_away(console: Console, open_page:
         for number in (2, 3):
             story.finish_round(number)
             publish.task_changed(story.task.pk)
+        hear_follower()
 
     aside(meanwhile)
     console.start()
@@ -73,10 +75,14 @@ def test_unchanged_parts_are_left_alone(console: Console, open_page: OpenPage) -
     page.get_by_label("Add to the pool, FLT").fill("12")
     marked = "document.querySelector('#part-head .head').dataset.mark"
     page.evaluate(f"{marked} = 'kept'")
-    told = "document.addEventListener('live:message', e => { if (e.detail.parts) told = true; })"
-    page.evaluate(f"window.told = false; {told}")
+    # In an attribute, which a locator can wait for: the page's policy forbids polling by eval.
+    page.evaluate(
+        """() => document.addEventListener("live:message", (event) => {
+          if (event.detail.parts) document.body.dataset.told = "yes";
+        })"""
+    )
     aside(same_again)
-    page.wait_for_function("window.told")
+    expect(page.locator("body")).to_have_attribute("data-told", "yes")
     expect(page.get_by_role("button", name="Cancel the task")).to_be_visible()
     expect(page.get_by_label("Add to the pool, FLT")).to_have_value("12")
     assert page.evaluate(marked) == "kept"

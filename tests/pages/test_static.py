@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 import pytest
+from django.template.loader import get_template
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 STATIC = ROOT / "static"
@@ -42,7 +43,8 @@ def loaded_by(template: Path) -> set[Path]:
     for script in [path for path in found if path.suffix == ".js"]:
         found |= imported_by(script)
     for parent in re.findall(r"{% extends \"([^\"]+)\" %}", text):
-        found |= loaded_by(ROOT / "templates" / parent)
+        # By Django's own search: some parents are a library's.
+        found |= loaded_by(Path(get_template(parent).origin.name))
     return found
 
 
@@ -85,6 +87,7 @@ def test_templates_hold_nothing_that_the_policy_refuses(path: Path) -> None:
 @pytest.mark.parametrize("path", sorted(STATIC.glob("js/*.js")), ids=lambda path: path.name)
 def test_scripts_load_nothing_from_elsewhere(path: Path) -> None:
     text = path.read_text()
-    assert not re.search(r"https?://", text)
+    # The name space of SVG looks like an address, and is a name: nothing is loaded from it.
+    assert not re.search(r"https?://(?!www\.w3\.org/2000/svg\b)", text)
     assert "eval(" not in text
     assert "new Function" not in text

@@ -173,7 +173,7 @@ def test_privacy_spent_stands_in_the_series_and_the_facts(operator: User) -> Non
     task = factories.finished_task(operator).task
     assert [point.epsilon for point in task_series(task).points] == [None] * 3
     run = task.round_runs.get(number=2)
-    run.result = {"epsilon": 6.25}
+    run.result |= {"epsilon": 6.25}
     run.save()
     assert [point.epsilon for point in task_series(task).points] == [None, 6.25, None]
     private = TaskConfig.from_dict({"privacy": {"name": "gaussian", "params": {"noise": 2}}})
