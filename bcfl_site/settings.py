@@ -163,8 +163,6 @@ ACCOUNT_EMAIL_NOTIFICATIONS = True  # tell the owner when password, address or M
 ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
 ACCOUNT_DEFAULT_HTTP_PROTOCOL = _site.scheme
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
-# An address need not be verified here (above), so a second factor must not wait for it either.
-MFA_ALLOW_UNVERIFIED_EMAIL = True
 MFA_TOTP_ISSUER = "BCFL Console"
 MFA_TOTP_TOLERANCE = 1  # a code of the period before or after: clocks differ
 MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not _https  # localhost has no https

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from allauth.mfa.models import Authenticator
 from django.contrib.auth.models import AnonymousUser
 
 from chain.models import OutgoingTransaction
@@ -166,7 +167,13 @@ _TABLE = (
     Action("model.predict", "ask this model", EVERYONE, _uses_model, _model_people),
     # one's own account
     Action("profile.change", "change their profile", EVERYONE),
-    Action("session.end", "end their sessions", EVERYONE),
+    Action(
+        "session.end",
+        "end this session",
+        EVERYONE,
+        _own,
+        lambda _: "whoever signed in",
+    ),
     Action("wallet.link", "link a wallet", EVERYONE),
     Action("wallet.unlink", "unlink this wallet", EVERYONE, _own, lambda _: "its owner"),
     Action("token.create", "make API tokens", EVERYONE),
@@ -211,6 +218,12 @@ def addresses_of(user: User) -> set[str]:
     if user.account is not None:
         found.add(user.account.address)
     return found
+
+
+def has_second_factor(user: User) -> bool:
+    """Whether a signature alone must not let them in: an app or a security key is asked for too."""
+    kinds = (Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN)
+    return Authenticator.objects.filter(user=user, type__in=kinds).exists()
 
 
 def may_ever(user: User | AnonymousUser, name: str) -> bool:

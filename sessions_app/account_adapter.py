@@ -18,6 +18,8 @@ from sessions_app.models import Invitation, User
 
 # Where a session keeps the code of the invitation that its visitor opened.
 SESSION_KEY = "invitation"
+# Whether they opened the link that was mailed, which proves the address.
+MAILED_KEY = "invitation_mailed"
 
 
 def invitation_of(request: HttpRequest) -> Invitation | None:
@@ -48,10 +50,10 @@ class Adapter(DefaultAccountAdapter):
             invitation = invitation_of(request)
             if invitation is not None and commit:
                 invitation_accept(code=invitation.code, by=saved)
-                if invitation.email:
-                    # They opened the link that was mailed there, so the address is theirs.
+                if request.session.get(MAILED_KEY):
                     self.stash_verified_email(request, invitation.email)
         request.session.pop(SESSION_KEY, None)
+        request.session.pop(MAILED_KEY, None)
         return saved
 
     def get_signup_redirect_url(self, request: HttpRequest) -> str:

@@ -141,3 +141,31 @@ def gradient(address: str) -> tuple[str, str, str]:
 def count(value: int, noun: str, plural: str = "") -> str:
     """``1 round``, ``5 rounds``."""
     return f"{value:,} {noun if value == 1 else plural or noun + 's'}"
+
+
+# First match counts: every browser also names those it descends from.
+_BROWSERS = (
+    ("Edg/", "Edge"),
+    ("OPR/", "Opera"),
+    ("Firefox/", "Firefox"),
+    ("Chrome/", "Chrome"),
+    ("Safari/", "Safari"),
+)
+_SYSTEMS = (
+    ("Android", "Android"),
+    ("iPhone", "iPhone"),
+    ("iPad", "iPad"),
+    ("Windows", "Windows"),
+    ("Mac OS X", "macOS"),
+    ("Linux", "Linux"),
+)
+
+
+def browser(user_agent: str) -> str:
+    """``Firefox on Linux``; what is no browser keeps its own first words."""
+    text = user_agent.replace("HeadlessChrome/", "Chrome/")
+    name = next((name for mark, name in _BROWSERS if mark in text), "")
+    system = next((name for mark, name in _SYSTEMS if mark in text), "")
+    if not name:
+        return user_agent[:60] or "Unknown program"
+    return f"{name} on {system}" if system else name

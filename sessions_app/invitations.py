@@ -8,6 +8,7 @@ from smtplib import SMTPException
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.mail import send_mail
+from django.core.signing import BadSignature, Signer
 from django.core.validators import validate_email
 from django.db import transaction
 from django.template.loader import render_to_string
@@ -24,8 +25,27 @@ LONGEST_DAYS = 90
 RANKS = (User.Role.PARTICIPANT, User.Role.OPERATOR, User.Role.ADMIN)
 
 
+_mailed = Signer(salt="invitation mailed")
+
+
 def invitation_link(invitation: Invitation) -> str:
+    """The link that stands on the page: who sent the invitation can read it there."""
     return settings.SITE_URL + reverse("invitation", args=(invitation.code,))
+
+
+def mailed_link(invitation: Invitation) -> str:
+    """The link that is mailed. Nobody but the reader of that mailbox sees its signature, so
+    opening it proves the address."""
+    signature = _mailed.signature(f"{invitation.code} {invitation.email.lower()}")
+    return f"{invitation_link(invitation)}?mailed={signature}"
+
+
+def came_by_mail(invitation: Invitation, signature: str) -> bool:
+    try:
+        _mailed.unsign(f"{invitation.code} {invitation.email.lower()}:{signature}")
+    except BadSignature:
+        return False
+    return bool(invitation.email)
 
 
 def invitation_create(
@@ -130,7 +150,7 @@ def invitation_accept(*, code: str, by: User) -> Invitation:
 
 def _mail(invitation: Invitation) -> None:
     """A dead mail server loses nothing: the link stands on the page, beside what went wrong."""
-    context = {"invitation": invitation, "link": invitation_link(invitation)}
+    context = {"invitation": invitation, "link": mailed_link(invitation)}
     sender = invitation.invited_by.short_name if invitation.invited_by else "An admin"
     subject = f"{sender} invites you to BCFL Console"
     text = render_to_string("email/invitation.txt", context)

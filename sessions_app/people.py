@@ -35,6 +35,26 @@ def user_set_active(*, user: User, active: bool, by: User) -> User:
     return user
 
 
+def session_end(*, user: User, pk: int) -> None:
+    """End one of a person's sessions. Raises WrongStage when it is over already, NotAllowed when it
+    is somebody else's."""
+    session = UserSession.objects.filter(pk=pk).first()
+    if session is None:
+        raise WrongStage("That session has ended already.")
+    require(user, "session.end", session)
+    with transaction.atomic():
+        session.end()
+        audit.record(user, "session.end", user, {"ended": 1, "from": session.ip})
+
+
+def sessions_end_others(*, user: User, keep: str) -> int:
+    """End all of a person's sessions but the one whose key is given. Returns how many ended."""
+    with transaction.atomic():
+        ended = sessions_end(user, keep=keep)
+        audit.record(user, "session.end", user, {"ended": ended})
+    return ended
+
+
 def sessions_end(user: User, *, keep: str = "") -> int:
     """End a person's sessions but the one whose key is to be kept. Returns how many ended."""
     ended = 0

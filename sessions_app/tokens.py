@@ -10,9 +10,12 @@ import secrets
 from datetime import timedelta
 from typing import Any
 
+from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
+from sessions_app import audit
+from sessions_app.access import has_second_factor, require
 from sessions_app.errors import InvalidToken, NotAllowed
 from sessions_app.formats import short_hash
 from sessions_app.models import ApiToken, User
@@ -30,8 +33,9 @@ def token_create(
 ) -> tuple[ApiToken, str]:
     """A new token and its text, which cannot be shown again. `days` of life; None: until revoked.
 
-    Raises InvalidToken.
+    Raises InvalidToken and NotAllowed.
     """
+    require(user, "token.create")
     name = name.strip()
     if not name or len(name) > 80:
         raise InvalidToken("Give the token a name of 1 to 80 letters.", field="name")
@@ -43,32 +47,49 @@ def token_create(
     if tokens_of(user).count() >= MOST:
         raise InvalidToken(f"You have {MOST} tokens, the most there may be. Revoke one first.")
     expires = None if days is None else timezone.now() + timedelta(days=days)
-    return _create(user=user, name=name, scope=scope, expires_at=expires)
+    with transaction.atomic():
+        made = _create(user=user, name=name, scope=scope, expires_at=expires)
+        audit.record(user, "token.create", made[0], {"name": name, "scope": scope, "days": days})
+    return made
 
 
 def wallet_token_create(*, user: User, address: str) -> tuple[ApiToken, str]:
-    """For a wallet that has just signed in: it may read and write, for an hour."""
+    """For a wallet that has just signed in: it may read and write, for an hour.
+
+    Raises NotAllowed for a person with a second factor: a program cannot be asked for it.
+    """
+    if has_second_factor(user):
+        raise NotAllowed(
+            f"{user.short_name} has a second factor, and a signature of {short_hash(address)} is "
+            "only the first. Sign in on the pages, make an API token under Settings, and use that."
+        )
     ApiToken.objects.filter(
         kind=ApiToken.Kind.WALLET, expires_at__lt=timezone.now() - timedelta(days=7)
     ).delete()
-    return _create(
-        user=user,
-        name=f"Wallet {short_hash(address)}",
-        scope=ApiToken.Scope.WRITE,
-        expires_at=timezone.now() + timedelta(seconds=WALLET_SECONDS),
-        kind=ApiToken.Kind.WALLET,
-        address=address,
-    )
+    with transaction.atomic():
+        made = _create(
+            user=user,
+            name=f"Wallet {short_hash(address)}",
+            scope=ApiToken.Scope.WRITE,
+            expires_at=timezone.now() + timedelta(seconds=WALLET_SECONDS),
+            kind=ApiToken.Kind.WALLET,
+            address=address,
+        )
+        audit.record(user, "wallet.sign_in", f"wallet:{address}", {"to": "the API"})
+    return made
 
 
 def token_revoke(*, user: User, pk: int) -> ApiToken:
     """End a token of the user at once. Raises NotAllowed when it is not theirs."""
-    token = ApiToken.objects.filter(user=user, pk=pk).first()
+    token = ApiToken.objects.filter(pk=pk).first()
     if token is None:
-        raise NotAllowed(f"Token {pk} is not one of {user.short_name}.")
+        raise NotAllowed(f"There is no token {pk}. Look at the list of yours.")
+    require(user, "token.revoke", token)
     if token.revoked_at is None:
-        token.revoked_at = timezone.now()
-        token.save(update_fields=("revoked_at",))
+        with transaction.atomic():
+            token.revoked_at = timezone.now()
+            token.save(update_fields=("revoked_at",))
+            audit.record(user, "token.revoke", token, {"name": token.name})
     return token
 
 

@@ -28,6 +28,7 @@ urlpatterns = [
     path("invitations/<int:pk>/revoke/", invitations.invitation_revoke, name="invitation-revoke"),
     path("settings/", settings.settings_page, name="settings"),
     path("settings/sessions/end/", settings.sessions_end, name="sessions-end"),
+    path("settings/sessions/<int:pk>/end/", settings.session_end, name="session-end"),
     path("settings/tokens/", settings.token_new, name="token-new"),
     path("settings/tokens/<int:pk>/revoke/", settings.token_end, name="token-revoke"),
     path("settings/webhooks/", settings.webhook_new, name="webhook-new"),

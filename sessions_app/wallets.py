@@ -5,13 +5,25 @@ from __future__ import annotations
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from sessions_app import audit
+from sessions_app.access import require
 from sessions_app.errors import NotAllowed, WalletTaken
 from sessions_app.formats import short_hash
 from sessions_app.models import User, Wallet
 
 
 def wallet_link(*, user: User, address: str, label: str = "") -> Wallet:
-    """Give a verified address (checksum form) to a user. Raises WalletTaken when another has it."""
+    """Give a verified address (checksum form) to a user. Raises NotAllowed, and WalletTaken when
+    another has it."""
+    require(user, "wallet.link")
+    with transaction.atomic():
+        wallet, created = _linked(user, address, label)
+        if created:
+            audit.record(user, "wallet.link", f"wallet:{address}", {"label": label})
+    return wallet
+
+
+def _linked(user: User, address: str, label: str) -> tuple[Wallet, bool]:
     wallet, created = Wallet.objects.get_or_create(
         address=address,
         defaults={"user": user, "label": label, "verified_at": timezone.now()},
@@ -25,7 +37,7 @@ def wallet_link(*, user: User, address: str, label: str = "") -> Wallet:
         wallet.verified_at = timezone.now()
         wallet.label = label or wallet.label
         wallet.save(update_fields=("verified_at", "label"))
-    return wallet
+    return wallet, created
 
 
 def wallet_unlink(*, user: User, address: str) -> None:
@@ -35,6 +47,7 @@ def wallet_unlink(*, user: User, address: str) -> None:
         wallet = Wallet.objects.select_for_update().filter(user=user, address=address).first()
         if wallet is None:
             raise NotAllowed(f"{address} is not a wallet of {user.short_name}.")
+        require(user, "wallet.unlink", wallet)
         others = user.wallets.exclude(pk=wallet.pk).exists()
         if not others and not user.has_usable_password():
             raise NotAllowed(
@@ -42,6 +55,7 @@ def wallet_unlink(*, user: User, address: str) -> None:
                 "another wallet first."
             )
         wallet.delete()
+        audit.record(user, "wallet.unlink", f"wallet:{address}")
 
 
 def wallet_user(*, address: str) -> User:

@@ -16,6 +16,7 @@ from sessions_app import access, formats
 
 register = template.Library()
 
+register.filter("browser", formats.browser)
 register.filter("short", formats.short_hash)
 register.filter("words", formats.words)
 register.filter("percent", formats.percent)

@@ -11,7 +11,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
 from sessions_app import invitations as service
-from sessions_app.account_adapter import SESSION_KEY
+from sessions_app.account_adapter import MAILED_KEY, SESSION_KEY
 from sessions_app.account_forms import InvitationForm
 from sessions_app.errors import BcflError, InvalidInvitation
 from sessions_app.models import Invitation
@@ -79,6 +79,8 @@ def invitation(request: HttpRequest, code: str) -> HttpResponse:
     if request.method == "POST":
         if found.state == "open" and not request.user.is_authenticated:
             request.session[SESSION_KEY] = found.code
+            signature = request.GET.get("mailed", "")
+            request.session[MAILED_KEY] = service.came_by_mail(found, signature)
             return redirect("account_signup")
         try:
             service.invitation_accept(code=code, by=viewer(request))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
 from allauth.usersessions.models import UserSession
 from django import forms
@@ -16,7 +17,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from sessions_app import audit, outreach, people, webhooks
 from sessions_app.account_forms import ProfileForm
-from sessions_app.errors import InvalidToken, InvalidWebhook
+from sessions_app.errors import InvalidToken, InvalidWebhook, WrongStage
 from sessions_app.models import ApiToken, Notification, User, Webhook
 from sessions_app.tokens import token_create, token_revoke, tokens_of
 from sessions_app.views.base import acts, page, viewer
@@ -62,6 +63,8 @@ def settings_page(request: HttpRequest) -> HttpResponse:
 
 def _settings(request: HttpRequest, *, status: int = 200, **forms_: Any) -> HttpResponse:
     user = viewer(request)
+    # allauth notes a session at its own sign-in; this one may have begun without it.
+    UserSession.objects.create_from_request(request)
     kinds = set(Authenticator.objects.filter(user=user).values_list("type", flat=True))
     context = {
         "form": ProfileForm(instance=user),
@@ -70,7 +73,10 @@ def _settings(request: HttpRequest, *, status: int = 200, **forms_: Any) -> Http
         "tokens": tokens_of(user),
         "hooks": user.webhooks.all(),
         "mfa": kinds & {Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN},
-        "sessions": UserSession.objects.filter(user=user).order_by("-last_seen_at"),
+        "unverified": EmailAddress.objects.filter(user=user, verified=False).first(),
+        "sessions": sorted(
+            UserSession.objects.purge_and_list(user), key=lambda row: row.last_seen_at, reverse=True
+        ),
         "session_key": request.session.session_key,
         "events": [
             (name, what, outreach.ways_of(user, name))
@@ -87,9 +93,20 @@ def _settings(request: HttpRequest, *, status: int = 200, **forms_: Any) -> Http
 def sessions_end(request: HttpRequest) -> HttpResponse:
     """Signs the person out everywhere but here."""
     user = viewer(request)
-    ended = people.sessions_end(user, keep=request.session.session_key or "")
-    audit.record(user, "session.end", user, {"ended": ended})
+    ended = people.sessions_end_others(user=user, keep=request.session.session_key or "")
     messages.success(request, f"{ended} other session{'' if ended == 1 else 's'} ended.")
+    return redirect("settings")
+
+
+@login_required
+@require_POST
+@acts("session.end")
+def session_end(request: HttpRequest, pk: int) -> HttpResponse:
+    try:
+        people.session_end(user=viewer(request), pk=pk)
+        messages.success(request, "The session is ended; whoever used it has to sign in again.")
+    except WrongStage as error:
+        messages.error(request, str(error))
     return redirect("settings")
 
 
@@ -106,7 +123,6 @@ def token_new(request: HttpRequest) -> HttpResponse:
             token, text = token_create(
                 user=user, name=data["name"], scope=data["scope"], days=data["days"]
             )
-            audit.record(user, "token.create", token, {"name": token.name, "scope": token.scope})
             response = page(
                 request, "pages/token.html", {"token": token, "text": text}, nav="settings"
             )
@@ -122,7 +138,6 @@ def token_new(request: HttpRequest) -> HttpResponse:
 @acts("token.revoke")
 def token_end(request: HttpRequest, pk: int) -> HttpResponse:
     token = token_revoke(user=viewer(request), pk=pk)
-    audit.record(viewer(request), "token.revoke", token, {"name": token.name})
     messages.success(request, f"The token “{token.name}” works no longer.")
     return redirect("settings")
 

@@ -8,9 +8,8 @@ from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any
 
-from django.conf import settings
+from allauth.account.utils import perform_login
 from django.contrib import messages
-from django.contrib.auth import login
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect
@@ -88,12 +87,17 @@ def message(request: HttpRequest, given: Mapping[str, Any]) -> Mapping[str, Any]
 
 @_json
 def sign_in(request: HttpRequest, given: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Whoever signed the message is signed in; a wallet seen first becomes a participant."""
+    """Whoever signed the message is signed in; a wallet seen first becomes a participant.
+
+    The signature takes the place of the password alone: who has a second factor is asked for it
+    before ``next``, as after a password.
+    """
     address = siwe.verify(
         _text(given, "message"), _text(given, "signature"), domain=request.get_host()
     )
-    login(request, wallet_user(address=address), backend=settings.AUTHENTICATION_BACKENDS[0])
-    return {"next": _onward(request, _text(given, "next"))}
+    onward = _onward(request, _text(given, "next"))
+    answer = perform_login(request, wallet_user(address=address), redirect_url=onward)
+    return {"next": answer["Location"]}
 
 
 @acts("wallet.link")

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from allauth.mfa.models import Authenticator
 from django.test import Client
 from django.utils import timezone
 from eth_account import Account as Signer
@@ -14,6 +15,7 @@ from eth_account.messages import encode_defunct
 
 from sessions_app.models import ApiToken, IdempotencyKey, User
 from sessions_app.tokens import token_create, token_revoke
+from sessions_app.wallets import wallet_link
 from tests import factories
 from tests.api.conftest import Program, program
 
@@ -112,6 +114,19 @@ def test_a_wallet_signs_in(db: None) -> None:
     again = check_problem(stranger.post("/auth/wallet", body), 401, "sign-in-refused")
     assert "counts once" in again["detail"]
     assert again["errors"][0]["field"] == "nonce"
+
+
+def test_a_wallet_is_no_way_around_a_second_factor(operator: User) -> None:
+    key = Signer.from_key(b"\x07" * 32)
+    wallet_link(user=operator, address=key.address)
+    Authenticator.objects.create(user=operator, type=Authenticator.Type.TOTP, data={})
+    stranger = Program()
+    asked = stranger.post("/auth/message", {"address": key.address}).json()
+    signature = key.sign_message(encode_defunct(text=asked["message"])).signature
+    body = {"message": asked["message"], "signature": "0x" + bytes(signature).hex()}
+    refused = check_problem(stranger.post("/auth/wallet", body), 403, "not-allowed")
+    assert "make an API token under Settings" in refused["detail"]
+    assert not ApiToken.objects.exists()
 
 
 # --- tokens ------------------------------------------------------------------------------------

@@ -10,22 +10,29 @@ import pytest
 from allauth.mfa.adapter import get_adapter
 from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.internal.auth import (
+    TOTP,
     format_hotp_value,
+    generate_totp_secret,
     hotp_value,
     yield_hotp_counters_from_time,
 )
+from allauth.usersessions.models import UserSession
 from django.core import mail
 from django.core.cache import cache
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.test import Client
 from django.utils import timezone
+from eth_account import Account as Signer
+from eth_account.messages import encode_defunct
+from eth_account.signers.local import LocalAccount
 from pytest_django import Settings
 
 from bcfl_site.environment import mail_settings
 from sessions_app.errors import InvalidInvitation, NotAllowed
 from sessions_app.invitations import invitation_accept, invitation_create, invitation_revoke
 from sessions_app.models import AuditEntry, Invitation, User
+from sessions_app.wallets import wallet_link
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -120,14 +127,44 @@ def test_a_mailed_invitation_is_for_that_address(
     (letter,) = mail.outbox
     assert letter.to == ["noor@example.org"]
     assert f"/invitations/{invitation.code}/" in letter.body
+    link = re.search(r"(/invitations/\S+)", letter.body)
+    assert link is not None
     client = Client()
-    client.post(f"/invitations/{invitation.code}/")
+    client.post(link[1])
     page = sign_up(client, email="else@example.org")
     assert "The invitation was sent to noor@example.org" in page
     sign_up(client)
     noor = User.objects.get(username="noor")
     address = noor.emailaddress_set.get()
     assert address.verified, "the link was opened from that mailbox"
+
+
+@pytest.mark.parametrize("signature", ["", "?mailed=", "?mailed=guess", "?mailed=a:b"])
+def test_the_link_that_the_sender_sees_proves_no_address(admin: User, signature: str) -> None:
+    """It stands on the page of invitations, so whoever invites could claim any address by it."""
+    invitation = invitation_create(by=admin, email="noor@example.org")
+    client = Client()
+    client.post(f"/invitations/{invitation.code}/{signature}")
+    sign_up(client)
+    assert not User.objects.get(username="noor").emailaddress_set.get().verified
+
+
+def test_a_second_factor_waits_for_the_address(admin: User) -> None:
+    invitation = invitation_create(by=admin)
+    client = Client()
+    client.post(f"/invitations/{invitation.code}/")
+    sign_up(client)
+    assert "Confirm noor@example.org first" in client.get("/settings/").content.decode()
+    refused = client.get("/account/mfa/totp/activate/", follow=True)
+    assert refused.redirect_chain[0][0] == "/account/mfa/"
+    assert "until you have verified your email address" in refused.content.decode()
+    (letter,) = [sent for sent in mail.outbox if "/account/email/confirm/" in sent.body]
+    link = re.search(r"(/account/email/confirm/\S+/)", letter.body)
+    assert link is not None
+    client.post(link[1])
+    assert "Confirm noor@example.org" not in client.get("/settings/").content.decode()
+    client.post("/account/confirm/", {"password": PASSWORD})
+    assert "authenticator_secret" in client.get("/account/mfa/totp/activate/").content.decode()
 
 
 def test_invitations_end(admin: User, operator: User) -> None:
@@ -236,6 +273,37 @@ def test_a_second_factor(as_operator: Client, operator: User) -> None:
         client.post("/account/mfa/authenticate/", {"code": code})
         assert (client.get("/").status_code == 200) is works
     assert get_adapter().is_mfa_enabled(operator)
+
+
+def wallet_signs(client: Client, key: LocalAccount, onward: str = "") -> str:
+    """Where the answer leads."""
+    asked = client.post(
+        "/wallet/message/", {"address": key.address}, content_type="application/json"
+    ).json()
+    signature = key.sign_message(encode_defunct(text=asked["message"])).signature
+    body = {"message": asked["message"], "signature": "0x" + bytes(signature).hex()}
+    answer = client.post(
+        "/wallet/sign-in/", {**body, "next": onward}, content_type="application/json"
+    )
+    return str(answer.json()["next"])
+
+
+def test_a_wallet_is_the_first_factor_not_the_second(operator: User) -> None:
+    key = Signer.from_key(b"\x07" * 32)
+    wallet_link(user=operator, address=key.address)
+    client = Client()
+    assert wallet_signs(client, key, "/ledger/") == "/ledger/"
+    assert client.get("/").status_code == 200
+    assert UserSession.objects.filter(user=operator).count() == 1
+
+    secret = generate_totp_secret()
+    TOTP.activate(operator, secret)
+    client = Client()
+    assert wallet_signs(client, key, "/ledger/") == "/account/mfa/authenticate/"
+    assert client.get("/").status_code == 302, "not signed in by the signature alone"
+    answer = client.post("/account/mfa/authenticate/", {"code": totp_code(secret)})
+    assert answer["Location"] == "/ledger/"
+    assert client.get("/").status_code == 200
 
 
 @pytest.mark.parametrize(

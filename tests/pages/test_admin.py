@@ -10,6 +10,7 @@ from threading import Thread
 from typing import Any, ClassVar
 
 import pytest
+from allauth.usersessions.models import UserSession
 from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
@@ -182,6 +183,25 @@ def test_other_sessions_are_ended(operator: User) -> None:
     page = here.post("/settings/sessions/end/", follow=True).content.decode()
     assert "1 other session ended." in page
     assert there.get("/").status_code == 302
+
+
+def test_one_session_is_ended_by_its_owner(
+    as_operator: Client, operator: User, as_admin: Client
+) -> None:
+    """Those that began without a sign-in page are listed too."""
+    there = Client()
+    there.force_login(operator)
+    there.get("/settings/")
+    session = UserSession.objects.get(session_key=there.session.session_key)
+    page = as_operator.get("/settings/").content.decode()
+    assert page.count("End the session from 127.0.0.1") == 1
+    assert as_admin.post(f"/settings/sessions/{session.pk}/end/").status_code == 403
+    page = as_operator.post(f"/settings/sessions/{session.pk}/end/", follow=True).content.decode()
+    assert "The session is ended" in page
+    assert there.get("/").status_code == 302
+    again = as_operator.post(f"/settings/sessions/{session.pk}/end/", follow=True).content.decode()
+    assert "That session has ended already" in again
+    assert AuditEntry.objects.filter(action="session.end", actor=operator).count() == 1
 
 
 @pytest.mark.parametrize(

@@ -75,3 +75,28 @@ def test_lists_of_names() -> None:
 def test_an_address_has_one_face(raw: bytes) -> None:
     address = "0x" + raw.hex()
     assert formats.gradient(address) == formats.gradient(address.upper().replace("0X", "0x"))
+
+
+@pytest.mark.parametrize(
+    ("user_agent", "text"),
+    [
+        (
+            "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) "
+            "HeadlessChrome/130.0.0.0 Safari/537.36",
+            "Chrome on Linux",
+        ),
+        (
+            "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 "
+            "(KHTML, like Gecko) Version/17.5 Mobile/15E148 Safari/604.1",
+            "Safari on iPhone",
+        ),
+        (
+            "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
+            "Firefox on Linux",
+        ),
+        ("curl/8.5.0", "curl/8.5.0"),
+        ("", "Unknown program"),
+    ],
+)
+def test_browsers_by_name(user_agent: str, text: str) -> None:
+    assert formats.browser(user_agent) == text

@@ -59,7 +59,7 @@ EXPECTED: dict[str, str] = {
     "model.download": "o:own p:own a",
     "model.predict": "o:own p:own a",
     "profile.change": "o p a",
-    "session.end": "o p a",
+    "session.end": "o:own p:own a:own",
     "wallet.link": "o p a",
     "wallet.unlink": "o:own p:own a:own",
     "token.create": "o p a",
@@ -124,6 +124,7 @@ def _things(user: User, other: User) -> dict[str, Callable[[], Any]]:
         "wallet": lambda: Wallet(user=user),
         "token": lambda: Wallet(user=user),  # anything with a user
         "webhook": lambda: Wallet(user=user),
+        "session": lambda: Wallet(user=user),
         "invitation": lambda: Invitation(invited_by=user, task=task()),
         "user": lambda: user,
     }
