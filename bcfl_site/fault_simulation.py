@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -48,6 +49,7 @@ SINK = "0x" + "5e" * 20
 DEEPEST = 20
 LIES = 0.25  # of the requests of a faulty step
 SETTLE_ROUNDS = 60
+REORG_ATTEMPTS = 5
 STORED: tuple[type[models.Model], ...] = (
     Block,
     Transaction,
@@ -186,7 +188,16 @@ class Simulation:
         if height < 1:
             return
         depth = self.random.randint(1, min(DEEPEST, height))
-        self.anvil.rpc("anvil_reorg", depth, [])
+        for attempt in range(REORG_ATTEMPTS):
+            try:
+                self.anvil.rpc("anvil_reorg", depth, [])
+                break
+            except ValueError:
+                # Anvil finds a block gone when a call of a killed process is still being mined.
+                self.outcome.seen["reorg refused"] += 1
+                if attempt + 1 == REORG_ATTEMPTS:
+                    raise
+                time.sleep(0.2)
         self.outcome.seen["reorg"] += 1
         self.outcome.seen[f"reorg of depth {depth}"] += 1
 
