@@ -308,14 +308,16 @@ def outcome(place: Place) -> Iterator[Outcome]:
     """The task run to its end, with agents killed and started again at random."""
     chance = random.Random(SEED)
     task = place.task()
+    quorum_log = (place.folder / "quorum.log").open("wb")
     child = str(Path(__file__).with_name("quorum_child.py"))
     quorum = subprocess.Popen(
         [sys.executable, child, place.stack.url, str(task), str(place.folder), place.rpc],
         cwd=ROOT,
         env={**place.stack.environment, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
-        stderr=(place.folder / "quorum.log").open("wb"),
+        stderr=quorum_log,
     )
+    quorum_log.close()
     with Recorder(place.stack.url) as console, Recorder(place.rpc) as node:
         agents = Agents(place, task, console, node)
         try:
@@ -336,7 +338,7 @@ def outcome(place: Place) -> Iterator[Outcome]:
         finally:
             agents.end()
             quorum.kill()
-            quorum.wait()
+            quorum.communicate()
         logs = [agents.log(number).read_text() for number in range(HOSPITALS)]
         yield Outcome(task, json.loads(output)["pooled"], console.sent + node.sent, logs)
 
