@@ -8,7 +8,7 @@ from django.conf import settings
 from django.contrib.staticfiles import finders
 from django.test import AsyncClient
 
-NAME = "admin/js/core.js"
+NAME = "js/app.js"
 
 
 @pytest.fixture
