@@ -37,6 +37,7 @@ from chain.errors import (
 from chain.lines import reached
 from chain.models import Account, OutgoingStatus, OutgoingTransaction
 from chain.network import client_current, network_current
+from chain.telling import outgoing_changed
 from chain.wire import Fees, parse_header, quantity
 
 logger = logging.getLogger(__name__)
@@ -275,10 +276,11 @@ def _fail(row: OutgoingTransaction, error: ContractReverted | CallFailed) -> Non
         attempted_at=timezone.now(),
     )
     logger.info("outgoing %s refused: %s", row.pk, error)
+    outgoing_changed(row.network, [row.pk])
 
 
 def note(row: OutgoingTransaction, error: ChainError) -> None:
-    """Say on the row why it still waits."""
+    """Say on the row why it still waits; to those who watch, once for each reason."""
     OutgoingTransaction.objects.filter(pk=row.pk, status__in=settle.OPEN).update(
         error_name=type(error).__name__,
         error=str(error),
@@ -286,3 +288,5 @@ def note(row: OutgoingTransaction, error: ChainError) -> None:
         attempts=F("attempts") + 1,
         attempted_at=timezone.now(),
     )
+    if str(error) != row.error:
+        outgoing_changed(row.network, [row.pk])

@@ -88,6 +88,11 @@ urlpatterns = [
     path("tasks/<int:pk>/cost.json", task_exports.cost_json, name="task-cost-json"),
     path("tasks/<int:pk>/artefacts.csv", task_exports.artefacts_csv, name="task-artefacts-csv"),
     path("tasks/<int:pk>/artefacts.json", task_exports.artefacts_json, name="task-artefacts-json"),
+    path(
+        "tasks/<int:pk>/rounds/<int:number>/evidence.json",
+        task_exports.evidence_json,
+        name="task-evidence",
+    ),
     path("tasks/<int:pk>/timeline.csv", task_exports.timeline_csv, name="task-timeline-csv"),
     path("tasks/<int:pk>/timeline.json", task_exports.timeline_json, name="task-timeline-json"),
     path("tasks/<int:pk>/config.json", task_exports.config_json, name="task-config"),

@@ -3,9 +3,8 @@ were refused, with the reason."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from sessions_app.models import Round, Task, TrainingRun, Update
 from sessions_app.selectors.people import Names, Party
@@ -24,17 +23,19 @@ class UpdateArtefact:
     samples: int
     tx_hash: str
     reason: str = ""  # why the evaluator refused it
-    evidence: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
 class RoundArtefacts:
+    """``evidence``: hash of the document that names the refused updates, empty without any."""
+
     number: int
     final: bool
     model_hash: str
     reward_root: str
     tx_hash: str
     updates: Sequence[UpdateArtefact] = field(default_factory=tuple)
+    evidence: str = ""
 
     @property
     def rejected(self) -> list[UpdateArtefact]:
@@ -61,7 +62,8 @@ def task_artefacts(
     page = list(rounds[: limit + 1])
     more, page = len(page) > limit, page[:limit]
     found = [round_.number for round_ in page]
-    updates = _updates(task, page, names)
+    refused = _refused(task, found)
+    updates = _updates(task, page, names, refused)
     return Artefacts(
         rounds=[
             RoundArtefacts(
@@ -71,6 +73,7 @@ def task_artefacts(
                 reward_root=round_.reward_root,
                 tx_hash=round_.finalized_tx or round_.opened_tx,
                 updates=updates.get(round_.number, ()),
+                evidence=refused[round_.number].evidence if round_.number in refused else "",
             )
             for round_ in page
         ],
@@ -79,9 +82,16 @@ def task_artefacts(
     )
 
 
-def _updates(task: Task, rounds: Sequence[Round], names: Names) -> dict[int, list[UpdateArtefact]]:
+@dataclass(frozen=True)
+class _Refused:
+    reasons: dict[str, str]  # by address
+    evidence: str
+
+
+def _updates(
+    task: Task, rounds: Sequence[Round], names: Names, refused: dict[int, _Refused]
+) -> dict[int, list[UpdateArtefact]]:
     numbers = [round_.number for round_ in rounds]
-    refused = _refused(task, numbers)
     contents = {
         (run.round_number, run.seat.account.address): run.content_hash
         for run in TrainingRun.objects.filter(seat__task=task, round_number__in=numbers)
@@ -92,7 +102,7 @@ def _updates(task: Task, rounds: Sequence[Round], names: Names) -> dict[int, lis
     rows = Update.objects.filter(round__in=rounds).select_related("round", "participant")
     for row in rows.order_by("participant__index"):
         number, address = row.round.number, row.participant.address
-        reason, evidence = refused.get((number, address), ("", None))
+        reason = refused[number].reasons.get(address, "") if number in refused else ""
         found.setdefault(number, []).append(
             UpdateArtefact(
                 party=names.party(address),
@@ -101,22 +111,23 @@ def _updates(task: Task, rounds: Sequence[Round], names: Names) -> dict[int, lis
                 samples=row.samples,
                 tx_hash=row.tx_hash,
                 reason=reason,
-                evidence=evidence,
             )
         )
     return found
 
 
-def _refused(
-    task: Task, numbers: Sequence[int]
-) -> dict[tuple[int, str], tuple[str, Mapping[str, Any] | None]]:
-    """(round, address) → why, and the evaluator's evidence where it wrote one."""
+def _refused(task: Task, numbers: Sequence[int]) -> dict[int, _Refused]:
+    """Round → whom our evaluator refused and why, with the hash of its evidence."""
     rows = task.round_runs.filter(number__in=numbers, result__isnull=False)
-    found: dict[tuple[int, str], tuple[str, Mapping[str, Any] | None]] = {}
-    for number, rejected, evidence in rows.values_list(
-        "number", "result__rejected", "result__evidence"
-    ):
-        documents = evidence if isinstance(evidence, dict) else {}
-        for address, reason in rejected or ():
-            found[number, address] = (reason, documents.get(address))
-    return found
+    return {
+        number: _Refused(dict(rejected or ()), evidence or "")
+        for number, rejected, evidence in rows.values_list(
+            "number", "result__rejected", "result__evidence"
+        )
+    }
+
+
+def evidence_of(task: Task, number: int) -> str:
+    """The evidence hash of one round, empty when nothing was refused in it."""
+    found = _refused(task, [number]).get(number)
+    return found.evidence if found else ""

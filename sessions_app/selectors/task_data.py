@@ -58,6 +58,7 @@ class TaskData:
     members: Sequence[Participant]
     rounds: Sequence[Round]
     runs: dict[int, RoundRun]  # by round number; without `result`
+    epsilon: dict[int, float]  # by round number: privacy spent up to it; none without noise
     submitted: frozenset[int]  # participant ids with an update in the current round
     training: dict[str, TrainingRun]  # by address: the current round
     trained: dict[str, TrainingRun]  # by address: the last round that is over
@@ -122,7 +123,8 @@ def task_data(task: Task) -> TaskData:
     seats = list(task.seats.select_related("account"))
     members = list(task.members.all())
     rounds = list(task.round_set.all())
-    runs = {run.number: run for run in task.round_runs.defer("result")}
+    ran = list(task.round_runs.defer("result").annotate(epsilon=F("result__epsilon")))
+    runs: dict[int, RoundRun] = {run.number: run for run in ran}
     current = next((r for r in reversed(rounds) if r.number == task.current_round), None)
     finished = [r for r in rounds if r.phase == Round.Phase.FINALIZED]
     last = finished[-1] if finished else None
@@ -141,6 +143,7 @@ def task_data(task: Task) -> TaskData:
         members=members,
         rounds=rounds,
         runs=runs,
+        epsilon={run.number: run.epsilon for run in ran if run.epsilon is not None},
         submitted=frozenset(
             Update.objects.filter(round_id=current.pk if current else -1).values_list(
                 "participant_id", flat=True

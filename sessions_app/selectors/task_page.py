@@ -62,7 +62,8 @@ class Head:
 
 @dataclass(frozen=True)
 class Kpis:
-    """Accuracy in ppm, gas in units, money in wei, overhead as a share 0 to 1."""
+    """Accuracy in ppm, gas in units, money in wei, overhead as a share 0 to 1. ``epsilon`` and
+    ``delta``: what the rounds so far have spent of a participant's privacy, None without noise."""
 
     accuracy_ppm: int | None
     accuracy_change_ppm: int | None
@@ -77,6 +78,8 @@ class Kpis:
     overhead: float | None
     overhead_seconds: float | None
     round_seconds: float | None
+    epsilon: float | None
+    delta: float | None
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,7 @@ class RoundRow:
     accuracy_ppm: int | None
     change_ppm: int | None
     loss: float | None
+    epsilon: float | None
     reward: int | None
     seconds: float | None
     seconds_train: float | None
@@ -131,6 +135,7 @@ class TaskPage:
     def newest_rounds(self) -> Sequence[RoundRow]:
         return self.rounds[:SHOWN_ROUNDS]
 
+
 def task_page(data: TaskData, viewer: User) -> TaskPage:
     task = data.task
     config = task_config(task)
@@ -141,7 +146,7 @@ def task_page(data: TaskData, viewer: User) -> TaskPage:
         actions=_actions(data, viewer, rows),
         now=task_now(data),
         faults=task_faults(data),
-        kpis=_kpis(data),
+        kpis=_kpis(data, config),
         participants=rows,
         rounds=_rounds(data),
         feed=_feed(data),
@@ -238,7 +243,7 @@ def _payer(data: TaskData) -> str:
     return task.operator_account.label
 
 
-def _kpis(data: TaskData) -> Kpis:
+def _kpis(data: TaskData, config: TaskConfig | None) -> Kpis:
     done = [r for r in data.finalized if r.accuracy_ppm is not None]
     last = done[-1] if done else None
     before = done[-2] if len(done) > 1 else None
@@ -263,6 +268,8 @@ def _kpis(data: TaskData) -> Kpis:
         overhead=sum(waits) / total if total else None,
         overhead_seconds=median(waits) if waits else None,
         round_seconds=data.round_seconds,
+        epsilon=data.epsilon[max(data.epsilon)] if data.epsilon else None,
+        delta=config.privacy.params.get("delta") if config else None,
     )
 
 
@@ -281,6 +288,7 @@ def _rounds(data: TaskData) -> list[RoundRow]:
                 accuracy_ppm=ppm,
                 change_ppm=ppm - before if ppm is not None and before is not None else None,
                 loss=run.loss if run and final else None,
+                epsilon=data.epsilon.get(round_.number),
                 reward=round_.reward if final else None,
                 seconds=run.seconds if run else None,
                 seconds_train=run.seconds_train if run else None,

@@ -56,9 +56,11 @@ def whole_number(request: HttpRequest, name: str, default: int | None = None) ->
     return int(text)
 
 
-def download(text: str, name: str) -> HttpResponse:
-    """A CSV file."""
-    response = HttpResponse(text, content_type="text/csv; charset=utf-8")
+def download(
+    text: str | bytes, name: str, *, content_type: str = "text/csv; charset=utf-8"
+) -> HttpResponse:
+    """A file to keep; CSV unless said otherwise."""
+    response = HttpResponse(text, content_type=content_type)
     response["Content-Disposition"] = f'attachment; filename="{name}"'
     return response
 

@@ -14,13 +14,15 @@ from django.views.decorators.http import require_GET
 
 from sessions_app.formats import exact_amount
 from sessions_app.selectors.series import CHARTS, csv_text, task_series
-from sessions_app.selectors.task_artefacts import task_artefacts
+from sessions_app.selectors.task_artefacts import evidence_of, task_artefacts
 from sessions_app.selectors.task_cost import task_cost
 from sessions_app.selectors.task_data import task_data
 from sessions_app.selectors.task_page import task_page
 from sessions_app.selectors.timeline import timeline
 from sessions_app.views.base import download, find_task, viewer, whole_number
 from sessions_app.views.task_page import timeline_filter
+from training.blobs import BlobStore
+from training.errors import BlobMissing
 
 Rows = list[dict[str, Any]]
 ALL_ROUNDS = 100_000
@@ -140,6 +142,7 @@ ARTEFACT_COLUMNS = (
     "content_hash",
     "samples",
     "refused",
+    "evidence",
     "transaction",
 )
 
@@ -159,6 +162,7 @@ def _artefacts(pk: int) -> Rows:
             "content_hash": update.content_hash,
             "samples": update.samples,
             "refused": update.reason,
+            "evidence": round_.evidence if update.reason else "",
             "transaction": update.tx_hash,
         }
         for round_ in reversed(found.rounds)
@@ -176,6 +180,22 @@ def artefacts_csv(request: HttpRequest, pk: int) -> HttpResponse:
 @require_GET
 def artefacts_json(request: HttpRequest, pk: int) -> HttpResponse:
     return JsonResponse({"updates": _artefacts(pk)})
+
+
+@login_required
+@require_GET
+def evidence_json(request: HttpRequest, pk: int, number: int) -> HttpResponse:
+    """The very bytes whose keccak256 is the evidence hash."""
+    ref = evidence_of(find_task(pk), number)
+    if not ref:
+        raise Http404(f"No update of round {number} of task {pk} was refused here.")
+    try:
+        document = BlobStore.default().get(ref)
+    except BlobMissing as error:
+        raise Http404(f"The document {ref} is not kept here any more.") from error
+    return download(
+        document, f"task-{pk}-round-{number}-evidence.json", content_type="application/json"
+    )
 
 
 TIMELINE_COLUMNS = ("time", "name", "text", "round", "actor", "block", "transaction")

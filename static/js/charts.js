@@ -107,7 +107,7 @@ export class Charts {
     return {
       width: Math.max(node.clientWidth, 120),
       height: node.classList.contains("tall") ? 220 : 160,
-      padding: [8, 8, 0, 0],
+      padding: [8, 14, 0, 0],
       legend: { show: false },
       cursor: { y: false, drag: { x: false, y: false }, points: { size: 7 } },
       hooks: { setCursor: [(u) => this.hover(u)] },
@@ -237,7 +237,8 @@ export class Charts {
   numbers(name, point) {
     if (name === "accuracy") {
       const took = point.seconds === null ? [] : [["took", `${plain.format(point.seconds)} s`]];
-      return [["accuracy", `${per(point.accuracy)} %`], ["loss", per(point.loss, 3)], ...took];
+      const spent = point.epsilon === null ? [] : [["privacy spent, ε", per(point.epsilon, 2)]];
+      return [["accuracy", `${per(point.accuracy)} %`], ["loss", per(point.loss, 3)], ...spent, ...took];
     }
     if (name === "gas") {
       const each = point.submits ? Math.round(point.gas_submit / point.submits) : 0;

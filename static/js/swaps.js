@@ -14,9 +14,10 @@ function same(target, html) {
 }
 
 // What the person at the page did stays: opened menus, text typed and a button under the pointer.
+const edited = (node) => node === document.activeElement || node.value !== node.defaultValue;
 const KEEP = {
   beforeAttributeUpdated: (name, node) =>
-    !((name === "open" && node.tagName === "DETAILS") || (name === "value" && node === document.activeElement)),
+    !((name === "open" && node.tagName === "DETAILS") || (name === "value" && edited(node))),
 };
 
 // What was rendered for everybody has nobody's token; the page has one for the forms that need it.

@@ -5,9 +5,10 @@ const flt = (value) => (value === null ? "–" : money(value));
 
 // chart → [head of a column, cell of a point]; of a participant: one column each.
 const COLUMNS = {
-  accuracy: () => [
+  accuracy: (charts) => [
     ["Accuracy, %", (p) => per(p.accuracy)],
     ["Loss", (p) => per(p.loss, 3)],
+    ...(charts.list().some((p) => p.epsilon !== null) ? [["Privacy spent, ε", (p) => per(p.epsilon, 2)]] : []),
     ["Time, s", (p) => per(p.seconds, 2)],
   ],
   gas: () => [

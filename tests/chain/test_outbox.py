@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.db import connections
+from django.test import override_settings
 
 from bcfl_site.embedded.process import free_port
 from chain import outbox, sender
@@ -252,6 +253,30 @@ def test_a_mined_failure_says_why(chain: Chain, monkeypatch: pytest.MonkeyPatch)
     assert (row.status, row.error_name) == ("failed", "OutOfGas")
     assert row.error == f"The transaction used all of its gas limit of {row.gas_limit} gas."
     assert row.gas_used == row.gas_limit
+
+
+told = Recorder()
+
+
+def shared_recorder() -> Recorder:
+    """What CHAIN_PROJECTION names in the next test."""
+    return told
+
+
+@override_settings(CHAIN_PROJECTION=f"{__name__}.shared_recorder")
+def test_what_no_block_will_tell_is_told_at_once(chain: Chain) -> None:
+    told.committed_calls.clear()
+    refused = transfer(chain.deployer, "too much", amount=10**30 * FLT)
+    assert account_send(chain.deployer.pk) == 0
+    refused.refresh_from_db()
+    assert refused.status == "failed"
+    assert told.committed_calls == [(0, 0, [refused.pk])]
+
+    waits = transfer(chain.deployer, "node away")
+    dead = ChainClient(f"http://127.0.0.1:{free_port()}")
+    account_send(chain.deployer.pk, client=dead)
+    account_send(chain.deployer.pk, client=dead)
+    assert told.committed_calls[1:] == [(0, 0, [waits.pk])]  # once for the same reason
 
 
 def test_eth_for_gas_comes_from_the_deployer_and_wakes_what_waits(

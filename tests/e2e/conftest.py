@@ -106,9 +106,11 @@ class Console:
 @pytest.fixture
 def console(transactional_db: None, redis_server: Redis, tmp_path: Path) -> Iterator[Console]:
     console = Console(tmp_path / "web.log")
-    console.start()
-    yield console
-    console.kill()
+    try:
+        console.start()
+        yield console
+    finally:
+        console.kill()
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,9 @@ from channels.routing import URLRouter
 from django.contrib.auth.models import AnonymousUser
 
 from bcfl_site.embedded.redis import Redis
+from chain import sender
+from chain.errors import ContractReverted
+from chain.models import OutgoingTransaction
 from sessions_app.consumers import NO_SUCH_TASK, SIGN_IN_AGAIN
 from sessions_app.models import Task, User
 from sessions_app.publish import task_group
@@ -106,6 +109,32 @@ async def test_a_burst_leaves_as_few_messages() -> None:
             assert after["first"] == before["seq"] + 1  # nothing is skipped
         assert set().union(*(m["parts"] for m in got)) == {"feed", "now"}
         assert len(got) < 20
+
+
+@database_sync_to_async
+def refuse_join(task_id: int) -> None:
+    """As the sender does when the node says the call would revert."""
+    task = Task.objects.get(pk=task_id)
+    row = OutgoingTransaction.objects.create(
+        network=factories.network(),
+        account=factories.account("Eastfield"),
+        contract="FLCoordinator",
+        function="join",
+        idempotency_key="join",
+        reference=task.reference,
+    )
+    sender._fail(row, ContractReverted("StakeMissing", {}, "The stake of 10 FLT is not covered."))
+
+
+async def test_a_call_refused_before_it_is_sent_is_told_without_a_block() -> None:
+    user, pk = await make_task()
+    await database_sync_to_async(Task.objects.filter(pk=pk).update)(stage=Task.Stage.FUNDING)
+    async with socket(f"/ws/tasks/{pk}/", user) as live:
+        await message(live, "hello")
+        await refuse_join(pk)
+        told = await message(live, "changed")
+        faults = told["html"]["part-faults"]
+        assert "The stake of 10 FLT is not covered (before it was sent)." in faults
 
 
 async def test_a_lost_message_is_made_good_by_the_beat() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 from datetime import timedelta
 
@@ -17,6 +18,7 @@ from sessions_app.selectors.task_data import task_data, task_get
 from sessions_app.selectors.task_now import task_now
 from sessions_app.selectors.task_page import TaskPage, task_page
 from tests import factories
+from training.blobs import BlobStore
 from training.specs import TaskConfig
 
 FLT = factories.FLT
@@ -181,6 +183,45 @@ def test_privacy_spent_stands_in_the_series_and_the_facts(operator: User) -> Non
     assert facts["Privacy"] == (
         "Clip and add noise (clip length c 1, noise multiplier z 2, δ 1e-05)"
     )
+
+
+def test_privacy_spent_stands_on_the_page(as_operator: Client, operator: User) -> None:
+    task = factories.finished_task(operator).task
+    assert "ε" not in as_operator.get(f"/tasks/{task.pk}/parts/?part=kpis,rounds").content.decode()
+    for run in task.round_runs.all():
+        run.result |= {"epsilon": 2.5 * run.number}
+        run.save()
+    page = shown(task, operator)
+    assert page.kpis.epsilon == 7.5
+    assert [row.epsilon for row in page.rounds] == [7.5, 5.0, 2.5]
+    assert "ε\N{NO-BREAK SPACE}7.50" in text_of(as_operator, f"/tasks/{task.pk}/")
+
+
+def text_of(client: Client, path: str) -> str:
+    return html.unescape(client.get(path).content.decode())
+
+
+def test_refused_updates_stand_with_reason_and_evidence(
+    as_operator: Client, operator: User
+) -> None:
+    task = factories.finished_task(operator).task
+    without = as_operator.get(f"/tasks/{task.pk}/rounds/1/evidence.json")
+    assert without.status_code == 404
+    document = b'{"kind":"rejected updates","rejected":[]}'
+    ref = BlobStore.default().put(document)
+    run = task.round_runs.get(number=2)
+    address = task.members.get(index=1).address
+    reason = "norm: 12.5 times as long as the median"
+    run.result |= {"rejected": [[address, reason]], "evidence": ref}
+    run.save()
+    page = text_of(as_operator, f"/tasks/{task.pk}/artefacts/")
+    assert f"refused: {reason}" in page
+    assert f"/tasks/{task.pk}/rounds/2/evidence.json" in page
+    download = as_operator.get(f"/tasks/{task.pk}/rounds/2/evidence.json")
+    assert factories.keccak_hex(download.content) == ref
+    assert download["Content-Type"] == "application/json"
+    updates = as_operator.get(f"/tasks/{task.pk}/artefacts.json").json()["updates"]
+    assert [(u["round"], u["address"]) for u in updates if u["evidence"] == ref] == [(2, address)]
 
 
 def test_csv_cells_are_no_formulas() -> None:
