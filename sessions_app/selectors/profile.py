@@ -85,6 +85,18 @@ class EarningsPoint:
 
 
 @dataclass(frozen=True)
+class Earnings:
+    points: Sequence[EarningsPoint]
+
+    @property
+    def chart(self) -> Mapping[str, Any]:
+        return {
+            "time": [point.time for point in self.points],
+            "balance": [float(exact_amount(point.total)) for point in self.points],
+        }
+
+
+@dataclass(frozen=True)
 class Profile:
     party: Party
     person: Person | None
@@ -94,14 +106,7 @@ class Profile:
     more_rewards: bool
     claims: Sequence[Claim]
     refused: Sequence[Refused]
-    points: Sequence[EarningsPoint]
-
-    @property
-    def chart(self) -> Mapping[str, Any]:
-        return {
-            "time": [point.time for point in self.points],
-            "balance": [float(exact_amount(point.total)) for point in self.points],
-        }
+    earnings: Earnings
 
 
 def profile(address: str) -> Profile:
@@ -121,7 +126,7 @@ def profile(address: str) -> Profile:
         more_rewards=len(rewards) > SHOWN,
         claims=list(claims.order_by("-block_number", "-pk")[:SHOWN]),
         refused=_refused(address, members),
-        points=_points(address),
+        earnings=earnings_of([address]),
     )
 
 
@@ -253,10 +258,11 @@ def all_rewards_of(addresses: Sequence[str]) -> list[RewardRow]:
     return reward_rows(_rewards(addresses).exclude(amount=0))
 
 
-def _points(address: str) -> list[EarningsPoint]:
-    """Earnings over all tasks after each of the latest paying rounds, oldest first."""
+def earnings_of(addresses: Sequence[str]) -> Earnings:
+    """Of these addresses together, over all tasks, after each of the latest paying rounds, oldest
+    first. One query."""
     rows = list(
-        _rewards([address])
+        _rewards(addresses)
         .exclude(amount=0)
         .order_by("-round__finalized_block", "-pk")
         .values_list("round__finalized_time", "amount")
@@ -267,7 +273,7 @@ def _points(address: str) -> list[EarningsPoint]:
         assert time is not None  # paid, so finalised
         total += amount
         points[time] = EarningsPoint(time, total)
-    return list(points.values())[-CHART_POINTS:]
+    return Earnings(list(points.values())[-CHART_POINTS:])
 
 
 def _refused(address: str, members: QuerySet[Participant]) -> list[Refused]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from celery import current_app
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
@@ -10,9 +12,11 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 from kombu.exceptions import OperationalError
 
+from sessions_app.access import addresses_of
 from sessions_app.models import User
 from sessions_app.selectors.health import health
 from sessions_app.selectors.ledger import find, find_named
+from sessions_app.selectors.profile import earnings_of
 from sessions_app.selectors.tasks import (
     AdminHome,
     OperatorHome,
@@ -39,9 +43,11 @@ def home(request: HttpRequest) -> HttpResponse:
         template, data = "partials/home_operator.html", operator_home(user)
     else:
         template, data = "partials/home_participant.html", participant_home(user)
-    context = {"home": data, "part": template}
+    context: dict[str, Any] = {"home": data, "part": template}
     if request.GET.get("part"):
         return render(request, template, context)
+    if isinstance(data, ParticipantHome):
+        context["earnings"] = earnings_of(sorted(addresses_of(user)))
     return page(request, "pages/home.html", context, nav="home")
 
 
