@@ -31,6 +31,7 @@ from sessions_app.task_parts import PARTS, Kind, Rendered, kind_of
 logger = logging.getLogger(__name__)
 
 SPACING = 0.1  # seconds between messages
+BLOCKS_SPACING = 0.5  # seconds for block numbers alone to gather; parts never wait for it
 BEAT = 1.0  # seconds
 CHECK_EVERY = 5  # beats
 LONGEST_QUESTION = 200  # bytes; a page asks for little
@@ -61,6 +62,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
         self._jobs: list[asyncio.Task[None]] = []
         self._pending: dict[str, Any] = {}
         self._wake = asyncio.Event()
+        self._blocks: asyncio.TimerHandle | None = None
         self._told = 0  # the highest number of the task that this page was told
         self._sent: dict[str, int] = {}  # element id → hash of what it shows
         self._hidden = False
@@ -96,6 +98,8 @@ class LiveConsumer(AsyncWebsocketConsumer):
         for job in self._jobs:
             with suppress(asyncio.CancelledError):
                 await job
+        if self._blocks is not None:
+            self._blocks.cancel()
         if self.groups_joined and self.task_id is not None:
             PARTS.unwatch(self.task_id)
         for group in self.groups_joined:
@@ -133,7 +137,9 @@ class LiveConsumer(AsyncWebsocketConsumer):
         if message["state"] != self._chain_state:
             self._chain_state = message["state"]
             self._want(("now",))  # a chain in trouble is a fault of every task
-        self._wake.set()
+            self._wake.set()
+        elif self._blocks is None:
+            self._blocks = asyncio.get_running_loop().call_later(BLOCKS_SPACING, self._wake.set)
 
     async def live_person(self, message: dict[str, Any]) -> None:
         """From ``publish.person_changed``: the page fetches its bell."""
@@ -177,6 +183,9 @@ class LiveConsumer(AsyncWebsocketConsumer):
         while True:
             await self._wake.wait()
             self._wake.clear()
+            if self._blocks is not None:
+                self._blocks.cancel()
+                self._blocks = None
             pending, self._pending = self._pending, {}
             if not pending:
                 continue

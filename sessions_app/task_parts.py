@@ -109,13 +109,19 @@ class _Kept:
 
 
 class PartCache:
-    """Parts by task, part and kind of viewer; the newest of each."""
+    """Parts by task, part and kind of viewer; the newest of each.
+
+    After making parts of a task it rests for as long as that took: at most half of the time goes
+    into one task however fast it changes, and all who came meanwhile are served by the next.
+    """
 
     def __init__(self, render: Callable[..., Rendered] = render_parts) -> None:
         self._render = database_sync_to_async(render)
         self._kept: dict[int, dict[tuple[Part, Kind], _Kept]] = {}
         self._locks: dict[int, asyncio.Lock] = {}
         self._watchers: Counter[int] = Counter()
+        self._asked: dict[tuple[int, Kind], set[Part]] = {}  # since the last time they were made
+        self._rested: dict[int, float] = {}  # task → when it may be read again, monotonic seconds
         self.rendered = 0  # how often the database was asked
 
     def watch(self, task_id: int) -> None:
@@ -128,6 +134,9 @@ class PartCache:
             del self._watchers[task_id]
             self._kept.pop(task_id, None)
             self._locks.pop(task_id, None)
+            self._rested.pop(task_id, None)
+            for key in [key for key in self._asked if key[0] == task_id]:
+                del self._asked[key]
 
     async def get(
         self, task_id: int, seq: int, names: Iterable[Part], *, viewer: User, kind: Kind
@@ -137,14 +146,20 @@ class PartCache:
         Raises Task.DoesNotExist.
         """
         names = [name for name in ALL_PARTS if name in set(names)]
+        self._asked.setdefault((task_id, kind), set()).update(names)
         lock = self._locks.setdefault(task_id, asyncio.Lock())
         async with lock:
             kept = self._kept.setdefault(task_id, {})
             missing = [n for n in names if not self._good(kept.get(_key(n, kind)), n, seq)]
             if missing:
-                fresh = await self._render(task_id, viewer, missing)
+                await asyncio.sleep(self._rested.get(task_id, 0.0) - time.monotonic())
+                # What the others wait for is made along, once for all.
+                wanted = {*missing, *self._asked.pop((task_id, kind), ())}
+                begun = time.monotonic()
+                fresh = await self._render(task_id, viewer, wanted)
+                self._rested[task_id] = 2 * time.monotonic() - begun
                 self.rendered += 1
-                self._keep(kept, kind, missing, fresh)
+                self._keep(kept, kind, wanted, fresh)
         found = [kept[_key(name, kind)] for name in names]
         html = {element: text for row in found for element, text in row.html.items()}
         series = next((row.series for row in found if row.series is not None), None)

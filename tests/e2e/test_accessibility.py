@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
 from django.conf import settings as django_settings
+from django.utils import timezone
 from playwright.sync_api import Page, expect
 
 from sessions_app.models import Task, TaskDraft
@@ -61,6 +63,7 @@ def test_no_violation_on_any_page(console: Console, open_page: OpenPage) -> None
     """Each page is loaded once, then looked at in every theme and width."""
     operator, admin = factories.user("operator"), factories.user("admin")
     factories.user("participant")
+    eastfield = factories.address_of("Eastfield")
     draft = factories.draft(operator, "A draft")
     running = factories.running_task(operator, rounds=2).task
     finished = factories.finished_task(operator, title="A finished one").task
@@ -71,9 +74,20 @@ def test_no_violation_on_any_page(console: Console, open_page: OpenPage) -> None
     refused = factories.TaskStory(factories.draft(operator, "Refused")).fund().seat().join(3)
     refused.refuse(slot=3)
     factories.store_models(finished, BlobStore(django_settings.BLOB_ROOT))
+    paused = factories.running_task(operator, rounds=1).task
+    Task.objects.filter(pk=paused.pk).update(paused_at=timezone.now())
+    stalled = factories.running_task(operator, rounds=1).task
+    long_ago = timezone.now() - timedelta(hours=1)
+    stalled.round_runs.filter(number=2).update(opened_at=long_ago)
+    rejecting = running.round_runs.get(number=2)
+    rejecting.result |= {
+        "epsilon": 2.5,
+        "evidence": factories.hash_of("evidence"),
+        "rejected": [[eastfield, "norm: 12.5 times as long as the median"]],
+    }
+    rejecting.save()
     transaction = running.created_tx
     address = operator.account.address if operator.account else ""
-    eastfield = factories.address_of("Eastfield")
     pages = {
         operator.username: [
             "/",
@@ -81,6 +95,12 @@ def test_no_violation_on_any_page(console: Console, open_page: OpenPage) -> None
             "/tasks/?show=ended",
             "/tasks/new/",
             *(f"/tasks/{t.pk}/" for t in (draft, running, finished, failed, refused.task)),
+            *(f"/tasks/{t.pk}/" for t in (paused, stalled)),
+            f"/tasks/{running.pk}/timeline/",
+            f"/tasks/{running.pk}/timeline/?round=999",
+            f"/tasks/{draft.pk}/timeline/",
+            f"/tasks/{running.pk}/artefacts/",
+            f"/tasks/{draft.pk}/artefacts/",
             f"/tasks/{draft.pk}/edit/",
             *(f"/tasks/drafts/{begun.pk}/{step}/?check=1" for step in STEPS),
             f"/tasks/{draft.pk}/template/",
@@ -188,3 +208,29 @@ def test_a_journey_by_keyboard(console: Console, open_page: OpenPage) -> None:
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
     page.keyboard.press("Escape")
     dark.wait_for(state="hidden")
+
+
+def test_menus_of_a_running_task(console: Console, open_page: OpenPage) -> None:
+    """Opened one after the other: pause, invite, more, and a participant's removal."""
+    task = factories.running_task(factories.user("operator"), rounds=1).task
+    page = open_page(console.url)
+    sign_in(page, "mara")
+    page.goto(f"/tasks/{task.pk}/")
+    settle(page)
+    for menu in ("menu-pause", "menu-invite", "menu-more"):
+        summary = page.locator(f"#{menu} > summary")
+        summary.focus()
+        page.keyboard.press("Enter")
+        expect(page.locator(f"#{menu} .pop")).to_be_visible()
+        assert violations(page) == []
+        page.keyboard.press("Escape")
+        expect(page.locator(f"#{menu} .pop")).to_be_hidden()
+        expect(summary).to_be_focused()
+    remove = page.get_by_role("button", name="Remove Eastfield…")
+    remove.focus()
+    page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog", name="Remove Eastfield")
+    expect(dialog).to_contain_text("leaves on chain by its own key")
+    assert violations(page) == []
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
