@@ -11,7 +11,7 @@ from django.conf import settings as django_settings
 from django.utils import timezone
 from playwright.sync_api import Page, expect
 
-from sessions_app.models import Task, TaskDraft
+from sessions_app.models import Task, TaskDraft, TrainingRun
 from sessions_app.task_form import STEPS
 from tests import factories
 from tests.e2e.conftest import Console, OpenPage, sign_in
@@ -79,6 +79,8 @@ def test_no_violation_on_any_page(console: Console, open_page: OpenPage) -> None
     stalled = factories.running_task(operator, rounds=1).task
     long_ago = timezone.now() - timedelta(hours=1)
     stalled.round_runs.filter(number=2).update(opened_at=long_ago)
+    stalled.events.update(block_time=int(long_ago.timestamp()))
+    TrainingRun.objects.filter(seat__task=stalled).update(started_at=long_ago, finished_at=None)
     rejecting = running.round_runs.get(number=2)
     rejecting.result |= {
         "epsilon": 2.5,
