@@ -36,7 +36,7 @@ test: dev
 	wait $$! || status=1; \
 	cat "$$other"; rm -f "$$other"; exit $$status
 
-COMPUTING := tests/contracts tests/training
+COMPUTING := tests/agent tests/contracts tests/stack tests/training
 
 lint: dev
 	@$(PY) -m ruff check .

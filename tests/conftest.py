@@ -5,12 +5,20 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings as django_settings
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 from pytest_django import Settings
 
 from bcfl_site.embedded.anvil import Anvil
 from bcfl_site.embedded.redis import Redis
 from bcfl_site.embedded.stack import Stack
 from bcfl_site.environment import unix_socket_path
+
+# Nothing is judged by how long it takes: the machine may be busy.
+hypothesis_settings.register_profile(
+    "console", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
+hypothesis_settings.load_profile("console")
 
 # In this order, after everyone else. A running stack takes both cores, and synchronous Playwright
 # keeps an event loop running in the test's thread, in which no asyncio test can run.
