@@ -29,6 +29,7 @@ from sessions_app.task_review import check_draft, review, start_choices, templat
 from sessions_app.views.base import acts, page, viewer
 from training.errors import TrainingError
 
+GOES_ON = "wizard_goes_on"  # in the session, from one step to the next
 NOT_FIELDS = ("csrfmiddlewaretoken", "action", "editor", "version", "keep", "step")
 
 
@@ -151,6 +152,8 @@ def _step_posted(request: HttpRequest, draft: TaskDraft, step: str) -> HttpRespo
     except BcflError as error:  # what was typed is shown again, as it was typed
         form = form_of({**draft.values, **typed})
         return _step_page(request, draft, step, form, form, trouble=str(error), status=422)
+    # The next step is the same writer: a save of this page that is still on its way is no conflict.
+    request.session[GOES_ON] = [draft.pk, request.POST.get("editor", "")]
     if action in ("fund", "keep"):
         return _finish(request, draft, launch=action == "fund")
     if action == "leave":
@@ -228,12 +231,18 @@ def _step_page(
         "form": shown,
         "sections": shown.sections(step),
         "problems": [p for p in problems if p.step == step] if checked else [],
-        "editor": request.POST.get("editor") or secrets.token_hex(8),
+        "editor": request.POST.get("editor") or _editor(request, draft),
         "trouble": trouble,
     }
     if step == "review":
         context |= _review_context(request, form, price_form)
     return page(request, "pages/wizard.html", context, nav="tasks", status=status)
+
+
+def _editor(request: HttpRequest, draft: TaskDraft) -> str:
+    """Who writes on this page: whoever came from the step before, else somebody new."""
+    pk, editor = request.session.pop(GOES_ON, (None, ""))
+    return editor if editor and pk == draft.pk else secrets.token_hex(8)
 
 
 def _quote_context(request: HttpRequest, form: TaskForm) -> dict[str, Any]:

@@ -270,6 +270,22 @@ def test_two_pages_do_not_overwrite_each_other(as_operator: Client) -> None:
     assert draft.values["rounds"] == "9"
 
 
+def test_a_late_save_of_the_step_before_is_no_conflict(as_operator: Client) -> None:
+    """Typed and pressed Next within the half second that autosave waits."""
+    draft = start(as_operator)
+    base = f"/tasks/drafts/{draft.pk}"
+    fast = {"editor": "desk", "version": "0", "title": "Quick", "participants": "3"}
+    page = as_operator.post(f"{base}/data/", fast | {"action": "next"}, follow=True)
+    assert 'name="editor" value="desk"' in page.content.decode()
+    as_operator.post(f"{base}/save/", fast | {"step": "data"})
+    post = {"action": "next", "editor": "desk", "version": "1", "rounds": "3"}
+    answer = as_operator.post(f"{base}/training/", post)
+    assert (answer.status_code, answer["Location"]) == (302, f"{base}/terms/")
+    # Opened once more, it is another writer.
+    assert 'name="editor" value="desk"' in as_operator.get(f"{base}/terms/").content.decode()
+    assert 'name="editor" value="desk"' not in as_operator.get(f"{base}/terms/").content.decode()
+
+
 def test_a_half_filled_draft_stands_under_drafts_and_does_not_start(as_operator: Client) -> None:
     draft = start(as_operator)
     page = as_operator.get("/tasks/?show=drafts").content.decode()
