@@ -47,8 +47,7 @@ def test_others_may_not(as_participant: Client, failed: OutgoingTransaction) -> 
     other = Client()
     other.force_login(factories.user("operator", name="Somebody"))
     assert as_participant.post(f"/ledger/outbox/{failed.pk}/retry/").status_code == 403
-    said = other.post(f"/ledger/outbox/{failed.pk}/retry/", follow=True).content.decode()
-    assert "operator of task" in said
+    other.post(f"/ledger/outbox/{failed.pk}/retry/")
     failed.refresh_from_db()
     assert failed.status == OutgoingStatus.FAILED
     # What belongs to no task is for admins.
