@@ -7,379 +7,203 @@ import chain.fields
 
 
 class Migration(migrations.Migration):
+
     initial = True
 
-    dependencies = []
+    dependencies = [
+    ]
 
     operations = [
         migrations.CreateModel(
-            name="Account",
+            name='Account',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("address", chain.fields.AddressField(unique=True)),
-                ("label", models.CharField(max_length=80)),
-                (
-                    "kind",
-                    models.CharField(
-                        choices=[
-                            ("deployer", "Deployer"),
-                            ("operator", "Operator"),
-                            ("participant", "Participant"),
-                            ("evaluator", "Evaluator"),
-                        ],
-                        max_length=20,
-                    ),
-                ),
-                ("keystore", models.JSONField()),
-                ("derivation_index", models.PositiveIntegerField(null=True)),
-                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('address', chain.fields.AddressField(unique=True)),
+                ('label', models.CharField(max_length=80)),
+                ('kind', models.CharField(choices=[('deployer', 'Deployer'), ('operator', 'Operator'), ('participant', 'Participant'), ('evaluator', 'Evaluator')], max_length=20)),
+                ('keystore', models.JSONField()),
+                ('derivation_index', models.PositiveIntegerField(null=True)),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
             ],
         ),
         migrations.CreateModel(
-            name="Network",
+            name='Network',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("name", models.CharField(max_length=40)),
-                ("chain_id", models.PositiveBigIntegerField(unique=True)),
-                ("genesis_hash", chain.fields.HashField(blank=True, default="")),
-                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('name', models.CharField(max_length=40)),
+                ('chain_id', models.PositiveBigIntegerField(unique=True)),
+                ('genesis_hash', chain.fields.HashField(blank=True, default='')),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
             ],
         ),
         migrations.CreateModel(
-            name="Block",
+            name='Block',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("number", models.PositiveBigIntegerField()),
-                ("hash", chain.fields.HashField()),
-                ("parent_hash", chain.fields.HashField()),
-                ("timestamp", models.PositiveBigIntegerField(help_text="Unix seconds")),
-                ("gas_used", models.PositiveBigIntegerField()),
-                ("gas_limit", models.PositiveBigIntegerField()),
-                ("base_fee", models.PositiveBigIntegerField(default=0, help_text="wei per gas")),
-                ("transaction_count", models.PositiveIntegerField(default=0)),
-                (
-                    "network",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="blocks",
-                        to="chain.network",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('number', models.PositiveBigIntegerField()),
+                ('hash', chain.fields.HashField()),
+                ('parent_hash', chain.fields.HashField()),
+                ('timestamp', models.PositiveBigIntegerField(help_text='Unix seconds')),
+                ('gas_used', models.PositiveBigIntegerField()),
+                ('gas_limit', models.PositiveBigIntegerField()),
+                ('base_fee', models.PositiveBigIntegerField(default=0, help_text='wei per gas')),
+                ('transaction_count', models.PositiveIntegerField(default=0)),
+                ('network', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='blocks', to='chain.network')),
             ],
         ),
         migrations.CreateModel(
-            name="OutgoingTransaction",
+            name='OutgoingTransaction',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("contract", models.CharField(blank=True, default="", max_length=60)),
-                ("function", models.CharField(blank=True, default="", max_length=80)),
-                ("args", models.JSONField(default=list)),
-                ("to", chain.fields.AddressField(blank=True, default="")),
-                ("data", models.TextField(default="0x")),
-                ("value", chain.fields.WeiField(default=0)),
-                ("idempotency_key", models.CharField(max_length=200, unique=True)),
-                (
-                    "reference",
-                    models.CharField(blank=True, db_index=True, default="", max_length=200),
-                ),
-                (
-                    "status",
-                    models.CharField(
-                        choices=[
-                            ("queued", "Queued"),
-                            ("sent", "Sent"),
-                            ("confirmed", "Confirmed"),
-                            ("failed", "Failed"),
-                            ("cancelled", "Cancelled"),
-                        ],
-                        default="queued",
-                        max_length=10,
-                    ),
-                ),
-                ("nonce", models.PositiveBigIntegerField(null=True)),
-                ("tx_hash", chain.fields.HashField(blank=True, db_index=True, default="")),
-                ("replaced_hashes", models.JSONField(default=list)),
-                ("raw_transaction", models.TextField(blank=True, default="")),
-                ("gas_limit", models.PositiveBigIntegerField(null=True)),
-                (
-                    "max_fee_per_gas",
-                    models.PositiveBigIntegerField(help_text="wei per gas", null=True),
-                ),
-                ("gas_used", models.PositiveBigIntegerField(null=True)),
-                (
-                    "effective_gas_price",
-                    models.PositiveBigIntegerField(help_text="wei per gas", null=True),
-                ),
-                ("block_number", models.PositiveBigIntegerField(null=True)),
-                ("error_name", models.CharField(blank=True, default="", max_length=80)),
-                ("error", models.TextField(blank=True, default="")),
-                ("attempts", models.PositiveIntegerField(default=0)),
-                ("queued_at", models.DateTimeField(auto_now_add=True)),
-                ("attempted_at", models.DateTimeField(null=True)),
-                ("sent_at", models.DateTimeField(null=True)),
-                ("broadcast_at", models.DateTimeField(null=True)),
-                ("confirmed_at", models.DateTimeField(null=True)),
-                (
-                    "account",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="outgoing",
-                        to="chain.account",
-                    ),
-                ),
-                (
-                    "network",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="+",
-                        to="chain.network",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('contract', models.CharField(blank=True, default='', max_length=60)),
+                ('function', models.CharField(blank=True, default='', max_length=80)),
+                ('args', models.JSONField(default=list)),
+                ('to', chain.fields.AddressField(blank=True, default='')),
+                ('data', models.TextField(default='0x')),
+                ('value', chain.fields.WeiField(default=0)),
+                ('idempotency_key', models.CharField(max_length=200, unique=True)),
+                ('reference', models.CharField(blank=True, db_index=True, default='', max_length=200)),
+                ('status', models.CharField(choices=[('queued', 'Queued'), ('sent', 'Sent'), ('confirmed', 'Confirmed'), ('failed', 'Failed'), ('cancelled', 'Cancelled')], default='queued', max_length=10)),
+                ('nonce', models.PositiveBigIntegerField(null=True)),
+                ('tx_hash', chain.fields.HashField(blank=True, db_index=True, default='')),
+                ('replaced_hashes', models.JSONField(default=list)),
+                ('raw_transaction', models.TextField(blank=True, default='')),
+                ('gas_limit', models.PositiveBigIntegerField(null=True)),
+                ('max_fee_per_gas', models.PositiveBigIntegerField(help_text='wei per gas', null=True)),
+                ('gas_used', models.PositiveBigIntegerField(null=True)),
+                ('effective_gas_price', models.PositiveBigIntegerField(help_text='wei per gas', null=True)),
+                ('block_number', models.PositiveBigIntegerField(null=True)),
+                ('error_name', models.CharField(blank=True, default='', max_length=80)),
+                ('error', models.TextField(blank=True, default='')),
+                ('attempts', models.PositiveIntegerField(default=0)),
+                ('queued_at', models.DateTimeField(auto_now_add=True)),
+                ('attempted_at', models.DateTimeField(null=True)),
+                ('sent_at', models.DateTimeField(null=True)),
+                ('broadcast_at', models.DateTimeField(null=True)),
+                ('confirmed_at', models.DateTimeField(null=True)),
+                ('account', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='outgoing', to='chain.account')),
+                ('network', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='chain.network')),
             ],
         ),
         migrations.CreateModel(
-            name="SyncCursor",
+            name='SyncCursor',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("block_number", models.BigIntegerField(default=-1)),
-                ("block_hash", chain.fields.HashField(blank=True, default="")),
-                ("version", models.PositiveBigIntegerField(default=0)),
-                ("head_number", models.BigIntegerField(default=-1)),
-                (
-                    "state",
-                    models.CharField(
-                        choices=[
-                            ("starting", "Starting"),
-                            ("backfill", "Catching up"),
-                            ("live", "Live"),
-                            ("unreachable", "Node unreachable"),
-                            ("inconsistent", "Node contradicts itself"),
-                            ("behind", "Chain older than the database"),
-                            ("wrong_chain", "Wrong chain"),
-                            ("deep_reorg", "Reorg too deep"),
-                            ("halted", "Stopped by an error"),
-                        ],
-                        default="starting",
-                        max_length=20,
-                    ),
-                ),
-                ("message", models.TextField(blank=True, default="")),
-                ("updated_at", models.DateTimeField(auto_now=True)),
-                (
-                    "network",
-                    models.OneToOneField(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="cursor",
-                        to="chain.network",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('block_number', models.BigIntegerField(default=-1)),
+                ('block_hash', chain.fields.HashField(blank=True, default='')),
+                ('version', models.PositiveBigIntegerField(default=0)),
+                ('head_number', models.BigIntegerField(default=-1)),
+                ('state', models.CharField(choices=[('starting', 'Starting'), ('backfill', 'Catching up'), ('live', 'Live'), ('unreachable', 'Node unreachable'), ('inconsistent', 'Node contradicts itself'), ('behind', 'Chain older than the database'), ('wrong_chain', 'Wrong chain'), ('deep_reorg', 'Reorg too deep'), ('halted', 'Stopped by an error')], default='starting', max_length=20)),
+                ('message', models.TextField(blank=True, default='')),
+                ('updated_at', models.DateTimeField(auto_now=True)),
+                ('network', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='cursor', to='chain.network')),
             ],
         ),
         migrations.CreateModel(
-            name="Transaction",
+            name='Transaction',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("block_number", models.PositiveBigIntegerField()),
-                ("index", models.PositiveIntegerField(help_text="position in the block")),
-                ("hash", chain.fields.HashField()),
-                ("from_address", chain.fields.AddressField()),
-                ("to_address", chain.fields.AddressField(blank=True, default="")),
-                ("contract_address", chain.fields.AddressField(blank=True, default="")),
-                ("nonce", models.PositiveBigIntegerField()),
-                ("value", chain.fields.WeiField(default=0)),
-                ("input", models.TextField(default="0x", help_text="calldata, 0x-hex")),
-                ("contract", models.CharField(blank=True, default="", max_length=60)),
-                ("function", models.CharField(blank=True, default="", max_length=80)),
-                ("succeeded", models.BooleanField()),
-                ("gas_limit", models.PositiveBigIntegerField()),
-                ("gas_used", models.PositiveBigIntegerField()),
-                ("effective_gas_price", models.PositiveBigIntegerField(help_text="wei per gas")),
-                ("error_name", models.CharField(blank=True, default="", max_length=80)),
-                (
-                    "error",
-                    models.TextField(blank=True, default="", help_text="why it reverted, in words"),
-                ),
-                (
-                    "block",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="transactions",
-                        to="chain.block",
-                    ),
-                ),
-                (
-                    "network",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="+",
-                        to="chain.network",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('block_number', models.PositiveBigIntegerField()),
+                ('index', models.PositiveIntegerField(help_text='position in the block')),
+                ('hash', chain.fields.HashField()),
+                ('from_address', chain.fields.AddressField()),
+                ('to_address', chain.fields.AddressField(blank=True, default='')),
+                ('contract_address', chain.fields.AddressField(blank=True, default='')),
+                ('nonce', models.PositiveBigIntegerField()),
+                ('value', chain.fields.WeiField(default=0)),
+                ('input', models.TextField(default='0x', help_text='calldata, 0x-hex')),
+                ('contract', models.CharField(blank=True, default='', max_length=60)),
+                ('function', models.CharField(blank=True, default='', max_length=80)),
+                ('succeeded', models.BooleanField()),
+                ('gas_limit', models.PositiveBigIntegerField()),
+                ('gas_used', models.PositiveBigIntegerField()),
+                ('effective_gas_price', models.PositiveBigIntegerField(help_text='wei per gas')),
+                ('error_name', models.CharField(blank=True, default='', max_length=80)),
+                ('error', models.TextField(blank=True, default='', help_text='why it reverted, in words')),
+                ('block', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='transactions', to='chain.block')),
+                ('network', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='chain.network')),
             ],
         ),
         migrations.CreateModel(
-            name="Log",
+            name='Log',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("block_number", models.PositiveBigIntegerField()),
-                ("log_index", models.PositiveIntegerField(help_text="position in the block")),
-                ("address", chain.fields.AddressField()),
-                ("topics", models.JSONField(default=list)),
-                ("data", models.TextField(default="0x")),
-                ("contract", models.CharField(blank=True, default="", max_length=60)),
-                ("event", models.CharField(blank=True, default="", max_length=80)),
-                ("args", models.JSONField(default=dict)),
-                ("task_id", models.PositiveBigIntegerField(null=True)),
-                (
-                    "block",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="logs",
-                        to="chain.block",
-                    ),
-                ),
-                (
-                    "network",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="+",
-                        to="chain.network",
-                    ),
-                ),
-                (
-                    "transaction",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="logs",
-                        to="chain.transaction",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('block_number', models.PositiveBigIntegerField()),
+                ('log_index', models.PositiveIntegerField(help_text='position in the block')),
+                ('address', chain.fields.AddressField()),
+                ('topics', models.JSONField(default=list)),
+                ('data', models.TextField(default='0x')),
+                ('contract', models.CharField(blank=True, default='', max_length=60)),
+                ('event', models.CharField(blank=True, default='', max_length=80)),
+                ('args', models.JSONField(default=dict)),
+                ('task_id', models.PositiveBigIntegerField(null=True)),
+                ('block', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='logs', to='chain.block')),
+                ('network', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='chain.network')),
+                ('transaction', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='logs', to='chain.transaction')),
             ],
         ),
         migrations.AddConstraint(
-            model_name="block",
-            constraint=models.UniqueConstraint(
-                fields=("network", "number"), name="block_one_per_height"
-            ),
+            model_name='block',
+            constraint=models.UniqueConstraint(fields=('network', 'number'), name='block_one_per_height'),
         ),
         migrations.AddConstraint(
-            model_name="block",
-            constraint=models.UniqueConstraint(fields=("network", "hash"), name="block_hash_once"),
+            model_name='block',
+            constraint=models.UniqueConstraint(fields=('network', 'hash'), name='block_hash_once'),
         ),
         migrations.AddIndex(
-            model_name="outgoingtransaction",
-            index=models.Index(fields=["account", "status", "id"], name="outgoing_queue"),
+            model_name='outgoingtransaction',
+            index=models.Index(fields=['account', 'status', 'id'], name='outgoing_queue'),
         ),
         migrations.AddIndex(
-            model_name="outgoingtransaction",
-            index=models.Index(fields=["network", "status", "id"], name="outgoing_status"),
+            model_name='outgoingtransaction',
+            index=models.Index(fields=['network', 'status', 'id'], name='outgoing_status'),
         ),
         migrations.AddConstraint(
-            model_name="outgoingtransaction",
-            constraint=models.UniqueConstraint(
-                fields=("network", "account", "nonce"), name="outgoing_nonce_once"
-            ),
+            model_name='outgoingtransaction',
+            constraint=models.UniqueConstraint(fields=('network', 'account', 'nonce'), name='outgoing_nonce_once'),
         ),
         migrations.AddIndex(
-            model_name="transaction",
-            index=models.Index(
-                fields=["network", "block_number", "index"], name="transaction_order"
-            ),
+            model_name='transaction',
+            index=models.Index(fields=['network', 'block_number', 'index'], name='transaction_order'),
         ),
         migrations.AddIndex(
-            model_name="transaction",
-            index=models.Index(
-                fields=["network", "from_address", "block_number", "index"], name="transaction_from"
-            ),
+            model_name='transaction',
+            index=models.Index(fields=['network', 'from_address', 'block_number', 'index'], name='transaction_from'),
         ),
         migrations.AddIndex(
-            model_name="transaction",
-            index=models.Index(
-                fields=["network", "to_address", "block_number", "index"], name="transaction_to"
-            ),
+            model_name='transaction',
+            index=models.Index(fields=['network', 'to_address', 'block_number', 'index'], name='transaction_to'),
         ),
         migrations.AddIndex(
-            model_name="transaction",
-            index=models.Index(
-                fields=["network", "function", "block_number", "index"], name="transaction_function"
-            ),
+            model_name='transaction',
+            index=models.Index(fields=['network', 'function', 'block_number', 'index'], name='transaction_function'),
         ),
         migrations.AddIndex(
-            model_name="transaction",
-            index=models.Index(
-                condition=models.Q(("succeeded", False)),
-                fields=["network", "block_number", "index"],
-                name="transaction_reverted",
-            ),
+            model_name='transaction',
+            index=models.Index(condition=models.Q(('succeeded', False)), fields=['network', 'block_number', 'index'], name='transaction_reverted'),
         ),
         migrations.AddConstraint(
-            model_name="transaction",
-            constraint=models.UniqueConstraint(
-                fields=("network", "hash"), name="transaction_hash_once"
-            ),
+            model_name='transaction',
+            constraint=models.UniqueConstraint(fields=('network', 'hash'), name='transaction_hash_once'),
         ),
         migrations.AddConstraint(
-            model_name="transaction",
-            constraint=models.UniqueConstraint(
-                fields=("block", "index"), name="transaction_one_per_place"
-            ),
+            model_name='transaction',
+            constraint=models.UniqueConstraint(fields=('block', 'index'), name='transaction_one_per_place'),
         ),
         migrations.AddIndex(
-            model_name="log",
-            index=models.Index(fields=["network", "block_number", "log_index"], name="log_order"),
+            model_name='log',
+            index=models.Index(fields=['network', 'block_number', 'log_index'], name='log_order'),
         ),
         migrations.AddIndex(
-            model_name="log",
-            index=models.Index(
-                fields=["network", "task_id", "block_number", "log_index"], name="log_task_order"
-            ),
+            model_name='log',
+            index=models.Index(fields=['network', 'task_id', 'block_number', 'log_index'], name='log_task_order'),
         ),
         migrations.AddIndex(
-            model_name="log",
-            index=models.Index(
-                fields=["network", "contract", "event", "block_number", "log_index"],
-                name="log_event_order",
-            ),
+            model_name='log',
+            index=models.Index(fields=['network', 'contract', 'event', 'block_number', 'log_index'], name='log_event_order'),
         ),
         migrations.AddConstraint(
-            model_name="log",
-            constraint=models.UniqueConstraint(
-                fields=("block", "log_index"), name="log_one_per_place"
-            ),
+            model_name='log',
+            constraint=models.UniqueConstraint(fields=('block', 'log_index'), name='log_one_per_place'),
         ),
     ]

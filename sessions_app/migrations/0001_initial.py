@@ -13,762 +13,358 @@ import chain.fields
 
 
 class Migration(migrations.Migration):
+
     initial = True
 
     dependencies = [
-        ("auth", "0012_alter_user_first_name_max_length"),
-        ("chain", "0001_initial"),
+        ('auth', '0012_alter_user_first_name_max_length'),
+        ('chain', '0001_initial'),
     ]
 
     operations = [
         migrations.CreateModel(
-            name="Participant",
+            name='Participant',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("address", chain.fields.AddressField()),
-                ("index", models.PositiveIntegerField()),
-                ("samples_cap", models.PositiveBigIntegerField()),
-                ("stake", chain.fields.WeiField(default=0)),
-                ("stake_returned", chain.fields.WeiField(default=0)),
-                (
-                    "status",
-                    models.CharField(
-                        choices=[("active", "Active"), ("left", "Left"), ("slashed", "Slashed")],
-                        default="active",
-                        max_length=8,
-                    ),
-                ),
-                ("earned", chain.fields.WeiField(default=0)),
-                ("claimed", chain.fields.WeiField(default=0)),
-                ("joined_tx", chain.fields.HashField()),
-                ("joined_block", models.PositiveBigIntegerField()),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('address', chain.fields.AddressField()),
+                ('index', models.PositiveIntegerField()),
+                ('samples_cap', models.PositiveBigIntegerField()),
+                ('stake', chain.fields.WeiField(default=0)),
+                ('stake_returned', chain.fields.WeiField(default=0)),
+                ('status', models.CharField(choices=[('active', 'Active'), ('left', 'Left'), ('slashed', 'Slashed')], default='active', max_length=8)),
+                ('earned', chain.fields.WeiField(default=0)),
+                ('claimed', chain.fields.WeiField(default=0)),
+                ('joined_tx', chain.fields.HashField()),
+                ('joined_block', models.PositiveBigIntegerField()),
             ],
             options={
-                "ordering": ("task_id", "index"),
+                'ordering': ('task_id', 'index'),
             },
         ),
         migrations.CreateModel(
-            name="User",
+            name='User',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("password", models.CharField(max_length=128, verbose_name="password")),
-                (
-                    "last_login",
-                    models.DateTimeField(blank=True, null=True, verbose_name="last login"),
-                ),
-                (
-                    "is_superuser",
-                    models.BooleanField(
-                        default=False,
-                        help_text="Designates that this user has all permissions without explicitly assigning them.",
-                        verbose_name="superuser status",
-                    ),
-                ),
-                (
-                    "username",
-                    models.CharField(
-                        error_messages={"unique": "A user with that username already exists."},
-                        help_text="Required. 150 characters or fewer. Letters, digits and @/./+/-/_ only.",
-                        max_length=150,
-                        unique=True,
-                        validators=[django.contrib.auth.validators.UnicodeUsernameValidator()],
-                        verbose_name="username",
-                    ),
-                ),
-                (
-                    "first_name",
-                    models.CharField(blank=True, max_length=150, verbose_name="first name"),
-                ),
-                (
-                    "last_name",
-                    models.CharField(blank=True, max_length=150, verbose_name="last name"),
-                ),
-                (
-                    "email",
-                    models.EmailField(blank=True, max_length=254, verbose_name="email address"),
-                ),
-                (
-                    "is_staff",
-                    models.BooleanField(
-                        default=False,
-                        help_text="Designates whether the user can log into this admin site.",
-                        verbose_name="staff status",
-                    ),
-                ),
-                (
-                    "is_active",
-                    models.BooleanField(
-                        default=True,
-                        help_text="Designates whether this user should be treated as active. Unselect this instead of deleting accounts.",
-                        verbose_name="active",
-                    ),
-                ),
-                (
-                    "date_joined",
-                    models.DateTimeField(
-                        default=django.utils.timezone.now, verbose_name="date joined"
-                    ),
-                ),
-                (
-                    "role",
-                    models.CharField(
-                        choices=[
-                            ("operator", "Operator"),
-                            ("participant", "Participant"),
-                            ("admin", "Admin"),
-                        ],
-                        default="participant",
-                        max_length=12,
-                    ),
-                ),
-                (
-                    "theme",
-                    models.CharField(
-                        choices=[
-                            ("system", "Follow the system"),
-                            ("light", "Light"),
-                            ("dark", "Dark"),
-                        ],
-                        default="system",
-                        max_length=6,
-                    ),
-                ),
-                (
-                    "account",
-                    models.ForeignKey(
-                        blank=True,
-                        null=True,
-                        on_delete=django.db.models.deletion.SET_NULL,
-                        related_name="users",
-                        to="chain.account",
-                    ),
-                ),
-                (
-                    "groups",
-                    models.ManyToManyField(
-                        blank=True,
-                        help_text="The groups this user belongs to. A user will get all permissions granted to each of their groups.",
-                        related_name="user_set",
-                        related_query_name="user",
-                        to="auth.group",
-                        verbose_name="groups",
-                    ),
-                ),
-                (
-                    "user_permissions",
-                    models.ManyToManyField(
-                        blank=True,
-                        help_text="Specific permissions for this user.",
-                        related_name="user_set",
-                        related_query_name="user",
-                        to="auth.permission",
-                        verbose_name="user permissions",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('password', models.CharField(max_length=128, verbose_name='password')),
+                ('last_login', models.DateTimeField(blank=True, null=True, verbose_name='last login')),
+                ('is_superuser', models.BooleanField(default=False, help_text='Designates that this user has all permissions without explicitly assigning them.', verbose_name='superuser status')),
+                ('username', models.CharField(error_messages={'unique': 'A user with that username already exists.'}, help_text='Required. 150 characters or fewer. Letters, digits and @/./+/-/_ only.', max_length=150, unique=True, validators=[django.contrib.auth.validators.UnicodeUsernameValidator()], verbose_name='username')),
+                ('first_name', models.CharField(blank=True, max_length=150, verbose_name='first name')),
+                ('last_name', models.CharField(blank=True, max_length=150, verbose_name='last name')),
+                ('email', models.EmailField(blank=True, max_length=254, verbose_name='email address')),
+                ('is_staff', models.BooleanField(default=False, help_text='Designates whether the user can log into this admin site.', verbose_name='staff status')),
+                ('is_active', models.BooleanField(default=True, help_text='Designates whether this user should be treated as active. Unselect this instead of deleting accounts.', verbose_name='active')),
+                ('date_joined', models.DateTimeField(default=django.utils.timezone.now, verbose_name='date joined')),
+                ('role', models.CharField(choices=[('operator', 'Operator'), ('participant', 'Participant'), ('admin', 'Admin')], default='participant', max_length=12)),
+                ('theme', models.CharField(choices=[('system', 'Follow the system'), ('light', 'Light'), ('dark', 'Dark')], default='system', max_length=6)),
+                ('account', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='users', to='chain.account')),
+                ('groups', models.ManyToManyField(blank=True, help_text='The groups this user belongs to. A user will get all permissions granted to each of their groups.', related_name='user_set', related_query_name='user', to='auth.group', verbose_name='groups')),
+                ('user_permissions', models.ManyToManyField(blank=True, help_text='Specific permissions for this user.', related_name='user_set', related_query_name='user', to='auth.permission', verbose_name='user permissions')),
             ],
             options={
-                "verbose_name": "user",
-                "verbose_name_plural": "users",
-                "abstract": False,
+                'verbose_name': 'user',
+                'verbose_name_plural': 'users',
+                'abstract': False,
             },
             managers=[
-                ("objects", django.contrib.auth.models.UserManager()),
+                ('objects', django.contrib.auth.models.UserManager()),
             ],
         ),
         migrations.CreateModel(
-            name="Claim",
+            name='Claim',
             fields=[
-                (
-                    "log",
-                    models.OneToOneField(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        primary_key=True,
-                        serialize=False,
-                        to="chain.log",
-                    ),
-                ),
-                ("amount", chain.fields.WeiField()),
-                ("cumulative", chain.fields.WeiField()),
-                ("tx_hash", chain.fields.HashField()),
-                ("block_number", models.PositiveBigIntegerField()),
-                (
-                    "participant",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="claims",
-                        to="sessions_app.participant",
-                    ),
-                ),
+                ('log', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, serialize=False, to='chain.log')),
+                ('amount', chain.fields.WeiField()),
+                ('cumulative', chain.fields.WeiField()),
+                ('tx_hash', chain.fields.HashField()),
+                ('block_number', models.PositiveBigIntegerField()),
+                ('participant', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='claims', to='sessions_app.participant')),
             ],
         ),
         migrations.CreateModel(
-            name="Task",
+            name='Task',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("uuid", models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
-                ("title", models.CharField(max_length=120)),
-                ("outside_evaluators", models.JSONField(blank=True, default=list)),
-                ("config", models.JSONField(blank=True, null=True)),
-                ("config_hash", chain.fields.HashField(db_index=True)),
-                ("pool", chain.fields.WeiField(default=0)),
-                ("stake", chain.fields.WeiField(default=0)),
-                ("rounds", models.PositiveIntegerField(default=0)),
-                ("min_participants", models.PositiveIntegerField(default=1)),
-                ("max_participants", models.PositiveIntegerField(default=1)),
-                ("join_seconds", models.PositiveIntegerField(default=3600)),
-                ("update_seconds", models.PositiveIntegerField(default=600)),
-                ("score_seconds", models.PositiveIntegerField(default=600)),
-                ("aggregate_seconds", models.PositiveIntegerField(default=600)),
-                ("initial_model_hash", chain.fields.HashField(blank=True, default="")),
-                (
-                    "stage",
-                    models.CharField(
-                        choices=[
-                            ("draft", "Draft"),
-                            ("preparing", "Preparing the model"),
-                            ("funding", "Funding"),
-                            ("placed", "On chain"),
-                            ("failed", "Failed"),
-                        ],
-                        default="draft",
-                        max_length=10,
-                    ),
-                ),
-                ("failure", models.TextField(blank=True, default="")),
-                ("created_at", models.DateTimeField(auto_now_add=True)),
-                ("launched_at", models.DateTimeField(blank=True, null=True)),
-                ("prepare_requested_at", models.DateTimeField(blank=True, null=True)),
-                ("live_seq", models.PositiveBigIntegerField(default=0)),
-                ("onchain_id", models.PositiveBigIntegerField(blank=True, null=True)),
-                (
-                    "phase",
-                    models.CharField(
-                        choices=[
-                            ("none", "Not on chain"),
-                            ("open", "Open"),
-                            ("running", "Running"),
-                            ("completed", "Completed"),
-                            ("cancelled", "Cancelled"),
-                        ],
-                        default="none",
-                        max_length=10,
-                    ),
-                ),
-                ("operator_address", chain.fields.AddressField(blank=True, default="")),
-                ("current_round", models.PositiveIntegerField(default=0)),
-                ("stopping", models.BooleanField(default=False)),
-                ("pool_funded", chain.fields.WeiField(default=0)),
-                ("pool_allocated", chain.fields.WeiField(default=0)),
-                ("pool_returned", chain.fields.WeiField(default=0)),
-                ("round_reward", chain.fields.WeiField(default=0)),
-                ("topped_up", models.BooleanField(default=False)),
-                ("model_hash", chain.fields.HashField(blank=True, default="")),
-                ("evaluators", models.JSONField(blank=True, default=list)),
-                ("quorum", models.PositiveSmallIntegerField(default=1)),
-                ("reward_mode", models.CharField(blank=True, default="", max_length=8)),
-                ("created_block", models.PositiveBigIntegerField(blank=True, null=True)),
-                ("created_tx", chain.fields.HashField(blank=True, default="")),
-                ("ended_time", models.PositiveBigIntegerField(blank=True, null=True)),
-                (
-                    "evaluator_accounts",
-                    models.ManyToManyField(
-                        blank=True, related_name="evaluated_tasks", to="chain.account"
-                    ),
-                ),
-                (
-                    "network",
-                    models.ForeignKey(
-                        blank=True,
-                        null=True,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="tasks",
-                        to="chain.network",
-                    ),
-                ),
-                (
-                    "operator_account",
-                    models.ForeignKey(
-                        blank=True,
-                        null=True,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="operated_tasks",
-                        to="chain.account",
-                    ),
-                ),
-                (
-                    "owner",
-                    models.ForeignKey(
-                        blank=True,
-                        null=True,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="tasks",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('uuid', models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
+                ('title', models.CharField(max_length=120)),
+                ('outside_evaluators', models.JSONField(blank=True, default=list)),
+                ('config', models.JSONField(blank=True, null=True)),
+                ('config_hash', chain.fields.HashField(db_index=True)),
+                ('pool', chain.fields.WeiField(default=0)),
+                ('stake', chain.fields.WeiField(default=0)),
+                ('rounds', models.PositiveIntegerField(default=0)),
+                ('min_participants', models.PositiveIntegerField(default=1)),
+                ('max_participants', models.PositiveIntegerField(default=1)),
+                ('join_seconds', models.PositiveIntegerField(default=3600)),
+                ('update_seconds', models.PositiveIntegerField(default=600)),
+                ('score_seconds', models.PositiveIntegerField(default=600)),
+                ('aggregate_seconds', models.PositiveIntegerField(default=600)),
+                ('initial_model_hash', chain.fields.HashField(blank=True, default='')),
+                ('stage', models.CharField(choices=[('draft', 'Draft'), ('preparing', 'Preparing the model'), ('funding', 'Funding'), ('placed', 'On chain'), ('failed', 'Failed')], default='draft', max_length=10)),
+                ('failure', models.TextField(blank=True, default='')),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('launched_at', models.DateTimeField(blank=True, null=True)),
+                ('prepare_requested_at', models.DateTimeField(blank=True, null=True)),
+                ('live_seq', models.PositiveBigIntegerField(default=0)),
+                ('onchain_id', models.PositiveBigIntegerField(blank=True, null=True)),
+                ('phase', models.CharField(choices=[('none', 'Not on chain'), ('open', 'Open'), ('running', 'Running'), ('completed', 'Completed'), ('cancelled', 'Cancelled')], default='none', max_length=10)),
+                ('operator_address', chain.fields.AddressField(blank=True, default='')),
+                ('current_round', models.PositiveIntegerField(default=0)),
+                ('stopping', models.BooleanField(default=False)),
+                ('pool_funded', chain.fields.WeiField(default=0)),
+                ('pool_allocated', chain.fields.WeiField(default=0)),
+                ('pool_returned', chain.fields.WeiField(default=0)),
+                ('round_reward', chain.fields.WeiField(default=0)),
+                ('topped_up', models.BooleanField(default=False)),
+                ('model_hash', chain.fields.HashField(blank=True, default='')),
+                ('evaluators', models.JSONField(blank=True, default=list)),
+                ('quorum', models.PositiveSmallIntegerField(default=1)),
+                ('reward_mode', models.CharField(blank=True, default='', max_length=8)),
+                ('created_block', models.PositiveBigIntegerField(blank=True, null=True)),
+                ('created_tx', chain.fields.HashField(blank=True, default='')),
+                ('ended_time', models.PositiveBigIntegerField(blank=True, null=True)),
+                ('evaluator_accounts', models.ManyToManyField(blank=True, related_name='evaluated_tasks', to='chain.account')),
+                ('network', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='tasks', to='chain.network')),
+                ('operator_account', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='operated_tasks', to='chain.account')),
+                ('owner', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='tasks', to=settings.AUTH_USER_MODEL)),
             ],
             options={
-                "ordering": ("-pk",),
+                'ordering': ('-pk',),
             },
         ),
         migrations.CreateModel(
-            name="Seat",
+            name='Seat',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("slot", models.PositiveIntegerField()),
-                ("samples", models.PositiveIntegerField(default=0)),
-                (
-                    "account",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="seats",
-                        to="chain.account",
-                    ),
-                ),
-                (
-                    "task",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="seats",
-                        to="sessions_app.task",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('slot', models.PositiveIntegerField()),
+                ('samples', models.PositiveIntegerField(default=0)),
+                ('account', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='seats', to='chain.account')),
+                ('task', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='seats', to='sessions_app.task')),
             ],
             options={
-                "ordering": ("task_id", "slot"),
+                'ordering': ('task_id', 'slot'),
             },
         ),
         migrations.CreateModel(
-            name="RoundRun",
+            name='RoundRun',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("number", models.PositiveIntegerField()),
-                (
-                    "status",
-                    models.CharField(
-                        choices=[
-                            ("updates", "Collecting updates"),
-                            ("aggregating", "Aggregating"),
-                            ("aggregated", "Aggregated"),
-                            ("finalized", "Finalized"),
-                            ("failed", "Failed"),
-                        ],
-                        default="updates",
-                        max_length=11,
-                    ),
-                ),
-                ("attempts", models.PositiveSmallIntegerField(default=0)),
-                ("lease_until", models.DateTimeField(blank=True, null=True)),
-                ("opened_at", models.DateTimeField()),
-                ("trained_at", models.DateTimeField(blank=True, null=True)),
-                ("updates_seen_at", models.DateTimeField(blank=True, null=True)),
-                ("aggregated_at", models.DateTimeField(blank=True, null=True)),
-                ("finalized_at", models.DateTimeField(blank=True, null=True)),
-                ("model_hash", chain.fields.HashField(blank=True, default="")),
-                ("accuracy", models.FloatField(blank=True, null=True)),
-                ("loss", models.FloatField(blank=True, null=True)),
-                ("result", models.JSONField(blank=True, null=True)),
-                ("seconds_score", models.FloatField(blank=True, null=True)),
-                ("seconds_aggregate", models.FloatField(blank=True, null=True)),
-                ("error", models.TextField(blank=True, default="")),
-                (
-                    "task",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="round_runs",
-                        to="sessions_app.task",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('number', models.PositiveIntegerField()),
+                ('status', models.CharField(choices=[('updates', 'Collecting updates'), ('aggregating', 'Aggregating'), ('aggregated', 'Aggregated'), ('finalized', 'Finalized'), ('failed', 'Failed')], default='updates', max_length=11)),
+                ('attempts', models.PositiveSmallIntegerField(default=0)),
+                ('lease_until', models.DateTimeField(blank=True, null=True)),
+                ('opened_at', models.DateTimeField()),
+                ('trained_at', models.DateTimeField(blank=True, null=True)),
+                ('updates_seen_at', models.DateTimeField(blank=True, null=True)),
+                ('aggregated_at', models.DateTimeField(blank=True, null=True)),
+                ('finalized_at', models.DateTimeField(blank=True, null=True)),
+                ('model_hash', chain.fields.HashField(blank=True, default='')),
+                ('accuracy', models.FloatField(blank=True, null=True)),
+                ('loss', models.FloatField(blank=True, null=True)),
+                ('result', models.JSONField(blank=True, null=True)),
+                ('seconds_score', models.FloatField(blank=True, null=True)),
+                ('seconds_aggregate', models.FloatField(blank=True, null=True)),
+                ('error', models.TextField(blank=True, default='')),
+                ('task', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='round_runs', to='sessions_app.task')),
             ],
             options={
-                "ordering": ("task_id", "number"),
+                'ordering': ('task_id', 'number'),
             },
         ),
         migrations.CreateModel(
-            name="Round",
+            name='Round',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("number", models.PositiveIntegerField()),
-                (
-                    "phase",
-                    models.CharField(
-                        choices=[
-                            ("updates", "Updates"),
-                            ("scoring", "Scoring"),
-                            ("aggregating", "Aggregating"),
-                            ("finalized", "Finalized"),
-                        ],
-                        default="updates",
-                        max_length=11,
-                    ),
-                ),
-                ("base_model_hash", chain.fields.HashField()),
-                ("model_hash", chain.fields.HashField(blank=True, default="")),
-                ("reward_root", chain.fields.HashField(blank=True, default="")),
-                ("accuracy_ppm", models.PositiveIntegerField(blank=True, null=True)),
-                ("reward", chain.fields.WeiField(default=0)),
-                ("opened_block", models.PositiveBigIntegerField()),
-                ("opened_time", models.PositiveBigIntegerField()),
-                ("opened_tx", chain.fields.HashField()),
-                ("update_deadline", models.PositiveBigIntegerField()),
-                ("phase_deadline", models.PositiveBigIntegerField()),
-                ("finalized_block", models.PositiveBigIntegerField(blank=True, null=True)),
-                ("finalized_time", models.PositiveBigIntegerField(blank=True, null=True)),
-                ("finalized_tx", chain.fields.HashField(blank=True, default="")),
-                ("rewards_match", models.BooleanField(blank=True, null=True)),
-                (
-                    "task",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="round_set",
-                        to="sessions_app.task",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('number', models.PositiveIntegerField()),
+                ('phase', models.CharField(choices=[('updates', 'Updates'), ('scoring', 'Scoring'), ('aggregating', 'Aggregating'), ('finalized', 'Finalized')], default='updates', max_length=11)),
+                ('base_model_hash', chain.fields.HashField()),
+                ('model_hash', chain.fields.HashField(blank=True, default='')),
+                ('reward_root', chain.fields.HashField(blank=True, default='')),
+                ('accuracy_ppm', models.PositiveIntegerField(blank=True, null=True)),
+                ('reward', chain.fields.WeiField(default=0)),
+                ('opened_block', models.PositiveBigIntegerField()),
+                ('opened_time', models.PositiveBigIntegerField()),
+                ('opened_tx', chain.fields.HashField()),
+                ('update_deadline', models.PositiveBigIntegerField()),
+                ('phase_deadline', models.PositiveBigIntegerField()),
+                ('finalized_block', models.PositiveBigIntegerField(blank=True, null=True)),
+                ('finalized_time', models.PositiveBigIntegerField(blank=True, null=True)),
+                ('finalized_tx', chain.fields.HashField(blank=True, default='')),
+                ('rewards_match', models.BooleanField(blank=True, null=True)),
+                ('task', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='round_set', to='sessions_app.task')),
             ],
             options={
-                "ordering": ("task_id", "number"),
+                'ordering': ('task_id', 'number'),
             },
         ),
         migrations.AddField(
-            model_name="participant",
-            name="task",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.CASCADE,
-                related_name="members",
-                to="sessions_app.task",
-            ),
+            model_name='participant',
+            name='task',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='members', to='sessions_app.task'),
         ),
         migrations.CreateModel(
-            name="TaskEvent",
+            name='TaskEvent',
             fields=[
-                (
-                    "log",
-                    models.OneToOneField(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        primary_key=True,
-                        serialize=False,
-                        to="chain.log",
-                    ),
-                ),
-                ("round_number", models.PositiveIntegerField(blank=True, null=True)),
-                ("name", models.CharField(max_length=40)),
-                ("actor", chain.fields.AddressField(blank=True, default="")),
-                ("tx_hash", chain.fields.HashField()),
-                ("block_number", models.PositiveBigIntegerField()),
-                ("log_index", models.PositiveIntegerField()),
-                ("block_time", models.PositiveBigIntegerField()),
-                (
-                    "task",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="events",
-                        to="sessions_app.task",
-                    ),
-                ),
+                ('log', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, serialize=False, to='chain.log')),
+                ('round_number', models.PositiveIntegerField(blank=True, null=True)),
+                ('name', models.CharField(max_length=40)),
+                ('actor', chain.fields.AddressField(blank=True, default='')),
+                ('tx_hash', chain.fields.HashField()),
+                ('block_number', models.PositiveBigIntegerField()),
+                ('log_index', models.PositiveIntegerField()),
+                ('block_time', models.PositiveBigIntegerField()),
+                ('task', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='events', to='sessions_app.task')),
             ],
             options={
-                "ordering": ("block_number", "log_index"),
+                'ordering': ('block_number', 'log_index'),
             },
         ),
         migrations.CreateModel(
-            name="TokenBalance",
+            name='TokenBalance',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("address", chain.fields.AddressField()),
-                ("balance", chain.fields.WeiField(default=0)),
-                ("block_number", models.PositiveBigIntegerField()),
-                (
-                    "network",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="token_balances",
-                        to="chain.network",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('address', chain.fields.AddressField()),
+                ('balance', chain.fields.WeiField(default=0)),
+                ('block_number', models.PositiveBigIntegerField()),
+                ('network', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='token_balances', to='chain.network')),
             ],
         ),
         migrations.CreateModel(
-            name="TokenTransfer",
+            name='TokenTransfer',
             fields=[
-                (
-                    "log",
-                    models.OneToOneField(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        primary_key=True,
-                        serialize=False,
-                        to="chain.log",
-                    ),
-                ),
-                ("sender", chain.fields.AddressField()),
-                ("recipient", chain.fields.AddressField()),
-                ("amount", chain.fields.WeiField()),
-                ("tx_hash", chain.fields.HashField()),
-                ("block_number", models.PositiveBigIntegerField()),
-                ("log_index", models.PositiveIntegerField()),
-                (
-                    "network",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="token_transfers",
-                        to="chain.network",
-                    ),
-                ),
+                ('log', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, serialize=False, to='chain.log')),
+                ('sender', chain.fields.AddressField()),
+                ('recipient', chain.fields.AddressField()),
+                ('amount', chain.fields.WeiField()),
+                ('tx_hash', chain.fields.HashField()),
+                ('block_number', models.PositiveBigIntegerField()),
+                ('log_index', models.PositiveIntegerField()),
+                ('network', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='token_transfers', to='chain.network')),
             ],
             options={
-                "ordering": ("block_number", "log_index"),
+                'ordering': ('block_number', 'log_index'),
             },
         ),
         migrations.CreateModel(
-            name="TrainingRun",
+            name='TrainingRun',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("round_number", models.PositiveIntegerField()),
-                (
-                    "status",
-                    models.CharField(
-                        choices=[
-                            ("queued", "Waiting for a worker"),
-                            ("training", "Training"),
-                            ("trained", "Trained"),
-                            ("failed", "Failed"),
-                        ],
-                        default="queued",
-                        max_length=8,
-                    ),
-                ),
-                ("attempts", models.PositiveSmallIntegerField(default=0)),
-                ("lease_until", models.DateTimeField(blank=True, null=True)),
-                ("done", models.PositiveBigIntegerField(default=0)),
-                ("total", models.PositiveBigIntegerField(default=0)),
-                ("samples_per_second", models.FloatField(blank=True, null=True)),
-                ("content_hash", chain.fields.HashField(blank=True, default="")),
-                ("update_hash", chain.fields.HashField(blank=True, default="")),
-                ("samples", models.PositiveIntegerField(blank=True, null=True)),
-                ("loss", models.FloatField(blank=True, null=True)),
-                ("accuracy", models.FloatField(blank=True, null=True)),
-                ("seconds", models.FloatField(blank=True, null=True)),
-                ("error", models.TextField(blank=True, default="")),
-                ("started_at", models.DateTimeField(blank=True, null=True)),
-                ("finished_at", models.DateTimeField(blank=True, null=True)),
-                (
-                    "seat",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="runs",
-                        to="sessions_app.seat",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('round_number', models.PositiveIntegerField()),
+                ('status', models.CharField(choices=[('queued', 'Waiting for a worker'), ('training', 'Training'), ('trained', 'Trained'), ('failed', 'Failed')], default='queued', max_length=8)),
+                ('attempts', models.PositiveSmallIntegerField(default=0)),
+                ('lease_until', models.DateTimeField(blank=True, null=True)),
+                ('done', models.PositiveBigIntegerField(default=0)),
+                ('total', models.PositiveBigIntegerField(default=0)),
+                ('samples_per_second', models.FloatField(blank=True, null=True)),
+                ('content_hash', chain.fields.HashField(blank=True, default='')),
+                ('update_hash', chain.fields.HashField(blank=True, default='')),
+                ('samples', models.PositiveIntegerField(blank=True, null=True)),
+                ('loss', models.FloatField(blank=True, null=True)),
+                ('accuracy', models.FloatField(blank=True, null=True)),
+                ('seconds', models.FloatField(blank=True, null=True)),
+                ('error', models.TextField(blank=True, default='')),
+                ('started_at', models.DateTimeField(blank=True, null=True)),
+                ('finished_at', models.DateTimeField(blank=True, null=True)),
+                ('seat', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='runs', to='sessions_app.seat')),
             ],
         ),
         migrations.CreateModel(
-            name="Update",
+            name='Update',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("update_hash", chain.fields.HashField()),
-                ("samples", models.PositiveBigIntegerField()),
-                ("tx_hash", chain.fields.HashField()),
-                ("block_number", models.PositiveBigIntegerField()),
-                (
-                    "participant",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="updates",
-                        to="sessions_app.participant",
-                    ),
-                ),
-                (
-                    "round",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="updates",
-                        to="sessions_app.round",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('update_hash', chain.fields.HashField()),
+                ('samples', models.PositiveBigIntegerField()),
+                ('tx_hash', chain.fields.HashField()),
+                ('block_number', models.PositiveBigIntegerField()),
+                ('participant', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='updates', to='sessions_app.participant')),
+                ('round', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='updates', to='sessions_app.round')),
             ],
         ),
         migrations.CreateModel(
-            name="Reward",
+            name='Reward',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("score", models.PositiveBigIntegerField()),
-                ("amount", chain.fields.WeiField()),
-                ("cumulative", chain.fields.WeiField()),
-                (
-                    "participant",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="rewards",
-                        to="sessions_app.participant",
-                    ),
-                ),
-                (
-                    "round",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="rewards",
-                        to="sessions_app.round",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('score', models.PositiveBigIntegerField()),
+                ('amount', chain.fields.WeiField()),
+                ('cumulative', chain.fields.WeiField()),
+                ('participant', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='rewards', to='sessions_app.participant')),
+                ('round', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='rewards', to='sessions_app.round')),
             ],
             options={
-                "constraints": [
-                    models.UniqueConstraint(fields=("round", "participant"), name="reward_once")
-                ],
+                'constraints': [models.UniqueConstraint(fields=('round', 'participant'), name='reward_once')],
             },
         ),
         migrations.CreateModel(
-            name="ScoreSheet",
+            name='ScoreSheet',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("evaluator", chain.fields.AddressField()),
-                ("scores", models.JSONField()),
-                ("tx_hash", chain.fields.HashField()),
-                (
-                    "round",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="score_sheets",
-                        to="sessions_app.round",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('evaluator', chain.fields.AddressField()),
+                ('scores', models.JSONField()),
+                ('tx_hash', chain.fields.HashField()),
+                ('round', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='score_sheets', to='sessions_app.round')),
             ],
             options={
-                "constraints": [
-                    models.UniqueConstraint(fields=("round", "evaluator"), name="score_sheet_once")
-                ],
+                'constraints': [models.UniqueConstraint(fields=('round', 'evaluator'), name='score_sheet_once')],
             },
         ),
         migrations.AddConstraint(
-            model_name="task",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("onchain_id__isnull", False)),
-                fields=("network", "onchain_id"),
-                name="task_once_per_chain",
-            ),
+            model_name='task',
+            constraint=models.UniqueConstraint(condition=models.Q(('onchain_id__isnull', False)), fields=('network', 'onchain_id'), name='task_once_per_chain'),
         ),
         migrations.AddConstraint(
-            model_name="seat",
-            constraint=models.UniqueConstraint(fields=("task", "slot"), name="seat_slot_once"),
+            model_name='seat',
+            constraint=models.UniqueConstraint(fields=('task', 'slot'), name='seat_slot_once'),
         ),
         migrations.AddConstraint(
-            model_name="seat",
-            constraint=models.UniqueConstraint(
-                fields=("task", "account"), name="seat_account_once"
-            ),
+            model_name='seat',
+            constraint=models.UniqueConstraint(fields=('task', 'account'), name='seat_account_once'),
         ),
         migrations.AddConstraint(
-            model_name="roundrun",
-            constraint=models.UniqueConstraint(fields=("task", "number"), name="round_run_once"),
+            model_name='roundrun',
+            constraint=models.UniqueConstraint(fields=('task', 'number'), name='round_run_once'),
         ),
         migrations.AddConstraint(
-            model_name="round",
-            constraint=models.UniqueConstraint(fields=("task", "number"), name="round_once"),
+            model_name='round',
+            constraint=models.UniqueConstraint(fields=('task', 'number'), name='round_once'),
         ),
         migrations.AddConstraint(
-            model_name="participant",
-            constraint=models.UniqueConstraint(fields=("task", "address"), name="participant_once"),
+            model_name='participant',
+            constraint=models.UniqueConstraint(fields=('task', 'address'), name='participant_once'),
         ),
         migrations.AddConstraint(
-            model_name="participant",
-            constraint=models.UniqueConstraint(
-                fields=("task", "index"), name="participant_index_once"
-            ),
+            model_name='participant',
+            constraint=models.UniqueConstraint(fields=('task', 'index'), name='participant_index_once'),
         ),
         migrations.AddIndex(
-            model_name="taskevent",
-            index=models.Index(
-                fields=["task", "block_number", "log_index"], name="sessions_ap_task_id_540f67_idx"
-            ),
+            model_name='taskevent',
+            index=models.Index(fields=['task', 'block_number', 'log_index'], name='sessions_ap_task_id_540f67_idx'),
         ),
         migrations.AddIndex(
-            model_name="tokenbalance",
-            index=models.Index(fields=["network", "balance"], name="balance_size"),
+            model_name='tokenbalance',
+            index=models.Index(fields=['network', 'balance'], name='balance_size'),
         ),
         migrations.AddConstraint(
-            model_name="tokenbalance",
-            constraint=models.UniqueConstraint(fields=("network", "address"), name="balance_once"),
+            model_name='tokenbalance',
+            constraint=models.UniqueConstraint(fields=('network', 'address'), name='balance_once'),
         ),
         migrations.AddIndex(
-            model_name="tokentransfer",
-            index=models.Index(
-                fields=["network", "block_number", "log_index"], name="transfer_order"
-            ),
+            model_name='tokentransfer',
+            index=models.Index(fields=['network', 'block_number', 'log_index'], name='transfer_order'),
         ),
         migrations.AddIndex(
-            model_name="tokentransfer",
-            index=models.Index(
-                fields=["network", "sender", "block_number", "log_index"], name="transfer_sender"
-            ),
+            model_name='tokentransfer',
+            index=models.Index(fields=['network', 'sender', 'block_number', 'log_index'], name='transfer_sender'),
         ),
         migrations.AddIndex(
-            model_name="tokentransfer",
-            index=models.Index(
-                fields=["network", "recipient", "block_number", "log_index"],
-                name="transfer_recipient",
-            ),
+            model_name='tokentransfer',
+            index=models.Index(fields=['network', 'recipient', 'block_number', 'log_index'], name='transfer_recipient'),
         ),
         migrations.AddConstraint(
-            model_name="trainingrun",
-            constraint=models.UniqueConstraint(
-                fields=("seat", "round_number"), name="training_run_once"
-            ),
+            model_name='trainingrun',
+            constraint=models.UniqueConstraint(fields=('seat', 'round_number'), name='training_run_once'),
         ),
         migrations.AddConstraint(
-            model_name="update",
-            constraint=models.UniqueConstraint(fields=("round", "participant"), name="update_once"),
+            model_name='update',
+            constraint=models.UniqueConstraint(fields=('round', 'participant'), name='update_once'),
         ),
     ]
