@@ -47,7 +47,8 @@ def test_others_may_not(as_participant: Client, failed: OutgoingTransaction) -> 
     other = Client()
     other.force_login(factories.user("operator", name="Somebody"))
     assert as_participant.post(f"/ledger/outbox/{failed.pk}/retry/").status_code == 403
-    other.post(f"/ledger/outbox/{failed.pk}/retry/")
+    said = other.post(f"/ledger/outbox/{failed.pk}/retry/", follow=True).content.decode()
+    assert "Ask them." in said
     failed.refresh_from_db()
     assert failed.status == OutgoingStatus.FAILED
     # What belongs to no task is for admins.
