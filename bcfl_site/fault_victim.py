@@ -83,7 +83,8 @@ def _environment() -> dict[str, str]:
         database = f"sqlite:///{used['NAME']}"
     else:
         user = f"{quote(used['USER'])}:{quote(used['PASSWORD'])}"
-        host = quote(used["HOST"], safe="")
+        # A socket's folder stands in OPTIONS when the URL named it as ?host=.
+        host = quote(used["HOST"] or used["OPTIONS"].get("host", ""), safe="")
         port = f":{used['PORT']}" if used["PORT"] else ""
         database = f"postgres://{user}@{host}{port}/{used['NAME']}"
     return os.environ | {

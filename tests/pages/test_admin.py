@@ -6,6 +6,7 @@ import csv
 import json
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import Any, ClassVar
 
@@ -147,11 +148,14 @@ def test_a_job_without_a_chain_says_so(as_admin: Client, settings: Settings) -> 
     assert job.error
 
 
-def test_health_tells_what_is_away(as_operator: Client, operator: User) -> None:
+def test_health_tells_what_is_away(
+    as_operator: Client, operator: User, settings: Settings, tmp_path: Path
+) -> None:
+    settings.REDIS_URL = f"unix://{tmp_path / 'nobody-listens'}"
     story = factories.TaskStory(factories.draft(operator)).fund().seat().join(3)
     story.refuse(slot=3)
     page = as_operator.get("/health/").content.decode()
-    assert "Needs a hand: Redis, Queues." in page  # pages are tested without it
+    assert "Needs a hand: Redis, Queues" in page  # the disk of this machine may follow
     assert "Start Redis" in page
     assert "Join by Northgate" in page
 
