@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sessions_app.projection import TaskProjection
+from sessions_app.projection.tables import TaskProjection
 
 
 class Silent(TaskProjection):

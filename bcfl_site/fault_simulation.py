@@ -43,7 +43,7 @@ from chain.outbox import account_send, outbox_rebroadcast, transaction_enqueue
 from chain.selectors import token_balance
 from chain.sync import Follower
 from sessions_app import models as told
-from sessions_app.projection import rebuild
+from sessions_app.projection.tables import rebuild
 
 SINK = "0x" + "5e" * 20
 DEEPEST = 20

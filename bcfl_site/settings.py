@@ -151,10 +151,10 @@ AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = ACCOUNT_LOGOUT_REDIRECT_URL = "home"
 SIGN_UP_OPEN = env.flag("SIGN_UP_OPEN")  # else by invitation
-ACCOUNT_ADAPTER = "sessions_app.account_adapter.Adapter"
+ACCOUNT_ADAPTER = "sessions_app.accounts.adapter.Adapter"
 ACCOUNT_FORMS = {
-    "login": "sessions_app.account_forms.SignIn",
-    "signup": "sessions_app.account_forms.SignUp",
+    "login": "sessions_app.accounts.forms.SignIn",
+    "signup": "sessions_app.accounts.forms.SignUp",
 }
 ACCOUNT_LOGIN_METHODS = {"username", "email"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "email*", "password1*", "password2*"]
@@ -239,7 +239,7 @@ CHAIN_CONFIRMATIONS = env.integer("CHAIN_CONFIRMATIONS", 0)
 CHAIN_POLL_SECONDS = env.number("CHAIN_POLL_SECONDS", 0.1 if CHAIN_NETWORK == "dev" else 2.0)
 CHAIN_REORG_LIMIT = env.integer("CHAIN_REORG_LIMIT", 64)
 # What folds chain events into tables; by name, because the chain room knows nobody above it.
-CHAIN_PROJECTION = "sessions_app.projection.TaskProjection"
+CHAIN_PROJECTION = "sessions_app.projection.tables.TaskProjection"
 # Protects the keystores in the database. Lost password = lost keys.
 BCFL_KEYSTORE_PASSWORD = env.text("BCFL_KEYSTORE_PASSWORD") or env.secret_from_file(
     BCFL_HOME / "keystore.secret"

@@ -10,9 +10,9 @@ from django.utils import timezone
 from bcfl_site.reconciliation import reconcile
 from chain.network import client_current, network_current
 from chain.resyncing import resync
-from sessions_app import maintenance
 from sessions_app.models import MaintenanceJob
-from sessions_app.projection import TaskProjection, rebuild
+from sessions_app.projection.tables import TaskProjection, rebuild
+from sessions_app.services import maintenance
 
 SHOWN = 200  # differences that are kept; the count tells of the others
 

@@ -214,7 +214,7 @@ ACTIONS: dict[str, Action] = {action.name: action for action in _TABLE}
 
 def addresses_of(user: User) -> set[str]:
     """Addresses whose rewards are this person's: the hosted account's and the linked wallets'."""
-    found = set(user.wallets.values_list("address", flat=True))
+    found = {wallet.address for wallet in user.wallets.all()}  # prefetched where there are many
     if user.account is not None:
         found.add(user.account.address)
     return found

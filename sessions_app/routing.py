@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from sessions_app.consumers import LiveConsumer
+from sessions_app.live.consumers import LiveConsumer
 
 websocket_urlpatterns = [
     path("ws/chain/", LiveConsumer.as_asgi()),

@@ -8,8 +8,11 @@ from typing import Any
 from celery import shared_task
 from celery.signals import worker_ready
 
-from sessions_app import model_services, orchestrator, round_steps, uploads
 from sessions_app.models import TrainingRun
+from sessions_app.rounds import orchestrator
+from sessions_app.rounds import steps as round_steps
+from sessions_app.services import models as model_services
+from sessions_app.services import uploads
 
 
 @shared_task

@@ -29,7 +29,7 @@ from chain.models import (
     Transaction,
 )
 from sessions_app.models import RoundRun, Seat, Task, TrainingRun, User
-from sessions_app.projection import TaskProjection
+from sessions_app.projection.tables import TaskProjection
 from sessions_app.rewards import reward_root, round_rewards
 from training.blobs import BlobStore
 from training.canonical import keccak_hex
@@ -420,7 +420,7 @@ class TaskStory:
                 "update_metrics": {
                     line.address: {"accuracy": line.score / 1e6, "loss": 0.4, "norm": 1.0}
                     for line in lines
-                }
+                },
             },
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any, TextIO
 
-from sessions_app.projection import TaskProjection
+from sessions_app.projection.tables import TaskProjection
 
 
 class Silent(TaskProjection):

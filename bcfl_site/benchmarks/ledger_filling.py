@@ -189,7 +189,7 @@ def _write(network: Any, contracts: dict[str, str], calls: list[Call], first: in
     from chain.artifacts import load
     from chain.calls import encode_call
     from chain.models import Block, Log, Transaction
-    from sessions_app.projection import TaskProjection
+    from sessions_app.projection.tables import TaskProjection
 
     numbers = range(first // CALLS_A_BLOCK, (first + len(calls) - 1) // CALLS_A_BLOCK + 1)
     blocks = {

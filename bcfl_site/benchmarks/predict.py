@@ -20,7 +20,7 @@ TASK = ("run_task", "--participants", "2", "--rounds", "1", "--wait", "--json")
 # One account for all of them: its quota must not be what is measured.
 SIGN_IN = """
 from sessions_app.models import User
-from sessions_app.tokens import token_create
+from sessions_app.services.tokens import token_create
 user = User.objects.create_user("benchmark", role="admin")
 print("token", token_create(user=user, name="benchmark", scope="write")[1])
 """

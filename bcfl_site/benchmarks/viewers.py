@@ -23,7 +23,7 @@ PREPARE = """
 from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.sessions.backends.db import SessionStore
-from sessions_app import services
+from sessions_app.services import tasks as task_services
 from sessions_app.models import User
 from training.specs import TaskConfig
 viewer = User.objects.create_user("benchmark", role="participant")
@@ -33,10 +33,10 @@ session[BACKEND_SESSION_KEY] = settings.AUTHENTICATION_BACKENDS[0]
 session[HASH_SESSION_KEY] = viewer.get_session_auth_hash()
 session.save()
 owner = User.objects.get(username="mara")
-task = services.task_create(
+task = task_services.task_create(
     owner=owner, title="Watched", config=TaskConfig(participants=5, rounds=500, seed=1), pool=10**21
 )
-services.task_launch(task=task, by=owner)
+task_services.task_launch(task=task, by=owner)
 print("prepared", session.session_key, task.pk)
 """
 

@@ -12,7 +12,7 @@ from ninja.utils import check_csrf
 
 from sessions_app.api.problems import ApiError
 from sessions_app.models import ApiToken, User
-from sessions_app.tokens import PREFIX, token_find
+from sessions_app.services.tokens import PREFIX, token_find
 
 SAFE = ("GET", "HEAD", "OPTIONS")
 

@@ -22,7 +22,7 @@ from sessions_app.api.tasks import find_task
 from sessions_app.models import Task
 from sessions_app.publish import CHAIN_GROUP, task_group
 from sessions_app.selectors.chrome import chain_status
-from sessions_app.selectors.stream import StreamedEvent, Stretch, events_after
+from sessions_app.selectors.task.stream import StreamedEvent, Stretch, events_after
 
 router = area("Events")
 LOOK_EVERY = 5.0  # seconds between looks at the table, whether or not a message came

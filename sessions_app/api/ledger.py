@@ -12,7 +12,6 @@ from ninja import Field, Path, Query, Schema
 
 from chain.artifacts import NAMES
 from chain.models import Block, OutgoingTransaction, Transaction
-from sessions_app import services
 from sessions_app.api.base import Address, Hash, Key, Page, area, not_found, user_of
 from sessions_app.api.ledger_shapes import (
     AddressOut,
@@ -44,6 +43,7 @@ from sessions_app.selectors import ledger as read
 from sessions_app.selectors.ledger import contract as contracts_read
 from sessions_app.selectors.ledger.keyset import page_of
 from sessions_app.selectors.ledger.lists import LISTS
+from sessions_app.services.outbox import outgoing_retry
 
 router = area("Ledger")
 
@@ -217,7 +217,7 @@ def ledger_call(request: HttpRequest, call_id: Key) -> dict[str, Any]:
 @router.post("/outbox/{call_id}/retry", response=CallOut, summary="Send a failed one again")
 def ledger_retry(request: HttpRequest, call_id: Key) -> dict[str, Any]:
     """The task's operator or an admin."""
-    return call_out(services.outgoing_retry(row_id=call_id, by=user_of(request)))
+    return call_out(outgoing_retry(row_id=call_id, by=user_of(request)))
 
 
 @router.get("/addresses/{address}", response=AddressOut, summary="One address")

@@ -8,9 +8,9 @@ from typing import Any, Literal
 from django.http import HttpRequest, HttpResponse
 from ninja import Field, Schema, Status
 
-from sessions_app import tokens
 from sessions_app.api.base import Address, Key, area, caller, user_of
 from sessions_app.models import ApiToken, User
+from sessions_app.services import tokens
 
 router = area("Me")
 

@@ -8,18 +8,19 @@ from django.http import FileResponse, HttpRequest
 from django.http.response import HttpResponseBase
 from ninja import Field, Query, Schema, Status
 
-from sessions_app import access, model_services
+from sessions_app import access
 from sessions_app.api.base import Hash, Key, Page, PageIn, area, read_key, user_of
 from sessions_app.api.tasks import find_task
 from sessions_app.models import ModelFile
-from sessions_app.selectors.model_card import model_card
-from sessions_app.selectors.model_files import NAMES, format_rows
-from sessions_app.selectors.registry import (
+from sessions_app.selectors.models.card import model_card
+from sessions_app.selectors.models.files import NAMES, format_rows
+from sessions_app.selectors.models.registry import (
     RegisteredModel,
     Version,
     model_list,
     registered_model,
 )
+from sessions_app.services import models as model_services
 
 router = area("Models")
 Number = Annotated[int, Field(ge=0, le=2**31 - 1)]

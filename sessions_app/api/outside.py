@@ -17,14 +17,14 @@ from sessions_app.api.problems import CONTENT_TYPE, ApiError
 from sessions_app.api.tasks import find_task
 from sessions_app.errors import NotAllowed, WrongStage
 from sessions_app.models import Round, SignedUpdate, Task, Upload
-from sessions_app.relay import signed_update_add
-from sessions_app.selectors.updates import (
+from sessions_app.selectors.task.updates import (
     published_updates,
     readable_blobs,
     slot_of,
     updates_closed,
 )
-from sessions_app.uploads import CHUNK_BYTES, upload_append, upload_begin
+from sessions_app.services.relay import signed_update_add
+from sessions_app.services.uploads import CHUNK_BYTES, upload_append, upload_begin
 from training.blobs import BlobStore
 from training.errors import BlobMissing
 

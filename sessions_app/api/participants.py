@@ -8,7 +8,6 @@ from django.http import HttpRequest
 from eth_utils.address import is_address, to_checksum_address
 from ninja import Field, Path, Query, Schema
 
-from sessions_app import wallet_calls
 from sessions_app.api.base import (
     LARGEST,
     PAGE,
@@ -24,15 +23,16 @@ from sessions_app.api.base import (
 from sessions_app.api.problems import ApiError
 from sessions_app.models import Task
 from sessions_app.selectors.ledger import BadQuery
-from sessions_app.selectors.participants import (
+from sessions_app.selectors.people.participants import (
     Chosen,
     Person,
     participant_list,
     participant_one,
 )
-from sessions_app.selectors.profile import Seat, seats_of
-from sessions_app.selectors.task_data import task_get
-from sessions_app.selectors.why import Line, NoReward, chain_root, check_data, why
+from sessions_app.selectors.people.profile import Seat, seats_of
+from sessions_app.selectors.people.why import Line, NoReward, chain_root, check_data, why
+from sessions_app.selectors.task.data import task_get
+from sessions_app.services import wallet_calls
 
 router = area("Participants")
 tasks_router = area("Participants")

@@ -7,10 +7,10 @@ from datetime import datetime
 from django.http import HttpRequest, HttpResponse
 from ninja import Field, Schema
 
-from sessions_app import siwe
 from sessions_app.api.base import Address, area
-from sessions_app.tokens import wallet_token_create
-from sessions_app.wallets import wallet_user
+from sessions_app.services import siwe
+from sessions_app.services.tokens import wallet_token_create
+from sessions_app.services.wallets import wallet_user
 
 router = area("Sign in", auth=None)
 

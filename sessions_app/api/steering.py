@@ -8,11 +8,12 @@ from typing import Any, Literal
 from django.http import HttpRequest
 from ninja import Field, Schema, Status
 
-from sessions_app import access, invitations, steering
+from sessions_app import access
 from sessions_app.api.base import Key, Wei, area, not_found, user_of
 from sessions_app.api.task_shapes import CallOut, TaskOut, call_out
 from sessions_app.api.tasks import find_task, shown
 from sessions_app.models import Invitation, User
+from sessions_app.services import invitations, steering
 
 router = area("Tasks")
 people = area("Invitations")

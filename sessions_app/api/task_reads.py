@@ -22,12 +22,12 @@ from sessions_app.api.task_shapes import (
 )
 from sessions_app.api.tasks import find_task
 from sessions_app.models import Participant, Reward, Round, ScoreSheet, Task
-from sessions_app.selectors.people import names_of
-from sessions_app.selectors.quote import task_quote_now
-from sessions_app.selectors.series import task_series
-from sessions_app.selectors.task_config import task_config
-from sessions_app.selectors.task_data import task_data
-from sessions_app.selectors.task_page import task_page
+from sessions_app.selectors.people.people import names_of
+from sessions_app.selectors.task.config import task_config
+from sessions_app.selectors.task.data import task_data
+from sessions_app.selectors.task.page import task_page
+from sessions_app.selectors.task.series import task_series
+from sessions_app.selectors.wizard.quote import task_quote_now
 
 router = area("Tasks")
 ROUNDS_AT_ONCE = 1_000

@@ -11,9 +11,9 @@ from ninja import Field, Schema
 from chain.models import OutgoingTransaction
 from sessions_app.api.base import Address, Hash, Wei
 from sessions_app.models import Round, Task, User
-from sessions_app.selectors.task_config import config_labels, task_config
-from sessions_app.selectors.task_data import TaskData
-from sessions_app.selectors.task_page import ParticipantRow, Pill, TaskPage
+from sessions_app.selectors.task.config import config_labels, task_config
+from sessions_app.selectors.task.data import TaskData
+from sessions_app.selectors.task.page import ParticipantRow, Pill, TaskPage
 from sessions_app.selectors.tasks import TaskRow
 
 # What a task may be in, whichever of its two machines says so.

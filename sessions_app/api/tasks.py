@@ -8,7 +8,6 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from ninja import Field, Schema, Status
 
-from sessions_app import services
 from sessions_app.api.base import (
     Key,
     Page,
@@ -32,9 +31,12 @@ from sessions_app.api.task_shapes import (
     task_out,
 )
 from sessions_app.models import Task, User
-from sessions_app.selectors.task_data import task_data, task_get
-from sessions_app.selectors.task_page import task_page
+from sessions_app.selectors.task.data import task_data, task_get
+from sessions_app.selectors.task.page import task_page
 from sessions_app.selectors.tasks import FILTERS, task_rows
+from sessions_app.services import tasks as task_services
+from sessions_app.services.claims import rewards_claim
+from sessions_app.services.hosted import default_evaluators
 from training.specs import TaskConfig
 
 router = area("Tasks")
@@ -115,13 +117,13 @@ def task_create(request: HttpRequest, response: HttpResponse, body: TaskIn) -> A
     hosted = body.evaluators
     if hosted is None:
         hosted = 0 if body.outside_evaluators else 1
-    task = services.task_create(
+    task = task_services.task_create(
         owner=user,
         title=body.title,
         config=TaskConfig.from_dict(body.config),
         pool=int(body.pool),
         stake=int(body.stake),
-        evaluators=services.default_evaluators(hosted) if hosted else (),
+        evaluators=default_evaluators(hosted) if hosted else (),
         outside_evaluators=body.outside_evaluators,
         hosted_places=body.hosted_places,
         min_participants=body.min_participants,
@@ -145,7 +147,7 @@ def task_change(request: HttpRequest, task_id: Key, body: TaskChangeIn) -> dict[
     """Until it is launched; afterwards clone it."""
     user, task = user_of(request), find_task(task_id)
     config = task.config if body.config is None else body.config
-    services.task_change(
+    task_services.task_change(
         task=task,
         by=user,
         title=task.title if body.title is None else body.title,
@@ -162,21 +164,21 @@ def task_change(request: HttpRequest, task_id: Key, body: TaskChangeIn) -> dict[
 def task_launch(request: HttpRequest, task_id: Key) -> dict[str, Any]:
     """Prepares the model, puts the pool in escrow, opens the task. Follow it by its events."""
     user = user_of(request)
-    services.task_launch(task=find_task(task_id), by=user)
+    task_services.task_launch(task=find_task(task_id), by=user)
     return shown(find_task(task_id), user)
 
 
 @router.post("/{task_id}/start", response=CallOut, summary="Begin before every place is taken")
 def task_start(request: HttpRequest, task_id: Key) -> dict[str, Any]:
     """An open task with at least `min_participants`; a full one starts by itself."""
-    return call_out(services.task_start(task=find_task(task_id), by=user_of(request)))
+    return call_out(task_services.task_start(task=find_task(task_id), by=user_of(request)))
 
 
 @router.post("/{task_id}/cancel", response=CancelOut, summary="End a task early")
 def task_cancel(request: HttpRequest, task_id: Key) -> dict[str, Any]:
     """A draft is deleted. On chain the unspent pool and all stakes come back; what was earned
     stays claimable."""
-    sent = services.task_cancel(task=find_task(task_id), by=user_of(request))
+    sent = task_services.task_cancel(task=find_task(task_id), by=user_of(request))
     return {"deleted": sent is None, "call": None if sent is None else call_out(sent)}
 
 
@@ -184,7 +186,7 @@ def task_cancel(request: HttpRequest, task_id: Key) -> dict[str, Any]:
 def task_clone(request: HttpRequest, response: HttpResponse, task_id: Key) -> Any:
     """A new draft with the same settings, owned by the caller."""
     user = user_of(request)
-    copy = services.task_clone(task=find_task(task_id), by=user)
+    copy = task_services.task_clone(task=find_task(task_id), by=user)
     response["Location"] = f"/api/v1/tasks/{copy.pk}"
     return Status(201, shown(copy, user))
 
@@ -196,5 +198,5 @@ def task_claim(request: HttpRequest, task_id: Key, body: ClaimIn | None = None) 
     address = body.address if body else None
     due = [address] if address else list(task_page(task_data(task), user).actions.claim)
     with transaction.atomic():  # all of them or none
-        sent = [services.rewards_claim(task=task, address=one, by=user) for one in due]
+        sent = [rewards_claim(task=task, address=one, by=user) for one in due]
     return {"calls": [call_out(row) for row in sent]}

@@ -1,4 +1,4 @@
-"""What the chain says. Only ``sessions_app.projection`` writes here, and it can start over.
+"""What the chain says. Only ``sessions_app.projection.tables`` writes here, and it can start over.
 
 Rows hang on ``chain.Log`` where they stand for one event, so a block that a reorg removes takes
 them along.

@@ -57,7 +57,7 @@ class Webhook(models.Model):
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="webhooks")
     url = models.URLField(max_length=500)
-    events = models.JSONField(default=list)  # names of sessions_app.outreach.EVENTS
+    events = models.JSONField(default=list)  # names of sessions_app.services.outreach.EVENTS
     secret = models.CharField(max_length=60, default=webhook_secret, editable=False)
     active = models.BooleanField(default=True)
     created_at = models.DateTimeField(auto_now_add=True)

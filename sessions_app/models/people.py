@@ -22,7 +22,7 @@ class User(AbstractUser):
 
     role = models.CharField(max_length=12, choices=Role.choices, default=Role.PARTICIPANT)
     theme = models.CharField(max_length=6, choices=Theme.choices, default=Theme.SYSTEM)
-    # By event of sessions_app.outreach, the ways chosen: "app", "mail". Absent: its default.
+    # By event of services.outreach, the ways chosen: "app", "mail". Absent: its default.
     notify = models.JSONField(default=dict, blank=True)
     # The hosted account that signs for this user on a development chain. A participant who
     # brings their own wallet has none: their key never reaches the server.

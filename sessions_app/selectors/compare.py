@@ -11,7 +11,7 @@ from django.db.models import Count, Sum
 
 from sessions_app.models import Round, RoundRun, Task, TaskEvent
 from sessions_app.selectors.pills import Pill, task_pill
-from sessions_app.selectors.task_config import configuration_facts, task_config, term_facts
+from sessions_app.selectors.task.config import configuration_facts, task_config, term_facts
 
 FEWEST, MOST = 2, 20
 OFFERED = 60  # in the picker

@@ -28,7 +28,7 @@ from sessions_app.models import (
 from sessions_app.selectors.chrome import ChainStatus, chain_status
 from sessions_app.selectors.health import Health, health
 from sessions_app.selectors.pills import Pill, task_pill
-from sessions_app.selectors.task_config import config_labels, task_config
+from sessions_app.selectors.task.config import config_labels, task_config
 
 LIST_LENGTH = 50
 

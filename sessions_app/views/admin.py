@@ -8,12 +8,17 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
-from sessions_app import maintenance as jobs
-from sessions_app import people
 from sessions_app.errors import NotAllowed, WrongStage
 from sessions_app.models import MaintenanceJob, User
-from sessions_app.selectors.accounts import audit_actions, audit_export, audit_list, user_list
 from sessions_app.selectors.ledger.contract import contract_list
+from sessions_app.selectors.people.accounts import (
+    audit_actions,
+    audit_export,
+    audit_list,
+    user_list,
+)
+from sessions_app.services import maintenance as jobs
+from sessions_app.services import people
 from sessions_app.views.base import acts, page, viewer
 
 JOBS_SHOWN = 20

@@ -12,7 +12,7 @@ from django.shortcuts import render
 from sessions_app.access import ACTIONS, require_role
 from sessions_app.models import Notification, Task, User
 from sessions_app.selectors.chrome import chrome
-from sessions_app.selectors.task_data import task_get
+from sessions_app.selectors.task.data import task_get
 
 View = TypeVar("View", bound=Callable[..., HttpResponseBase])
 

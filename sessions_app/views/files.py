@@ -12,7 +12,7 @@ from django.http import HttpResponse
 
 from sessions_app.selectors.ledger import BadQuery
 from sessions_app.selectors.ledger.export import FORMATS
-from sessions_app.selectors.series import csv_text
+from sessions_app.selectors.task.series import csv_text
 
 
 def download(

@@ -16,7 +16,7 @@ from sessions_app.access import addresses_of
 from sessions_app.models import User
 from sessions_app.selectors.health import health
 from sessions_app.selectors.ledger import find, find_named
-from sessions_app.selectors.profile import earnings_of
+from sessions_app.selectors.people.profile import earnings_of
 from sessions_app.selectors.tasks import (
     AdminHome,
     OperatorHome,

@@ -10,12 +10,12 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
-from sessions_app import invitations as service
-from sessions_app.account_adapter import MAILED_KEY, SESSION_KEY
-from sessions_app.account_forms import InvitationForm
+from sessions_app.accounts.adapter import MAILED_KEY, SESSION_KEY
+from sessions_app.accounts.forms import InvitationForm
 from sessions_app.errors import BcflError, InvalidInvitation
 from sessions_app.models import Invitation
-from sessions_app.selectors.accounts import invitation_list
+from sessions_app.selectors.people.accounts import invitation_list
+from sessions_app.services import invitations as service
 from sessions_app.views.base import acts, page, viewer
 
 

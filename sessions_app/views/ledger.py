@@ -26,7 +26,6 @@ from eth_utils.address import is_address, to_checksum_address
 from chain.artifacts import NAMES as CONTRACTS
 from chain.errors import ChainError, NotDeployed
 from chain.models import Block, OutgoingTransaction, Transaction
-from sessions_app import services
 from sessions_app.access import may_ever
 from sessions_app.errors import BcflError
 from sessions_app.selectors import ledger as read
@@ -36,6 +35,7 @@ from sessions_app.selectors.ledger.export import FORMATS, export
 from sessions_app.selectors.ledger.filters import names_in_abi
 from sessions_app.selectors.ledger.keyset import NEW_AT_MOST
 from sessions_app.selectors.ledger.outgoing import LABELS as STATES
+from sessions_app.services import outbox
 from sessions_app.views.base import acts, page, viewer
 
 _HASH = re.compile(r"0x[0-9a-f]{64}")
@@ -117,7 +117,7 @@ def listing(request: HttpRequest, kind: str) -> HttpResponseBase:
 def outgoing_retry(request: HttpRequest, pk: int) -> HttpResponse:
     """Puts a failed transaction back in the queue, then shows the list it was pressed in."""
     try:
-        row = services.outgoing_retry(row_id=pk, by=viewer(request))
+        row = outbox.outgoing_retry(row_id=pk, by=viewer(request))
         messages.success(request, f"{row.function or 'transfer'} is in the queue again.")
     except OutgoingTransaction.DoesNotExist as error:
         raise Http404(f"The outbox has no row {pk}.") from error

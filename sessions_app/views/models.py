@@ -17,7 +17,7 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
-from sessions_app import access, model_services
+from sessions_app import access
 from sessions_app.errors import (
     BadInput,
     BcflError,
@@ -28,9 +28,9 @@ from sessions_app.errors import (
     WrongStage,
 )
 from sessions_app.models import ModelDecision, Task
-from sessions_app.selectors.model_card import model_card
-from sessions_app.selectors.model_files import format_rows
-from sessions_app.selectors.registry import (
+from sessions_app.selectors.models.card import model_card
+from sessions_app.selectors.models.files import format_rows
+from sessions_app.selectors.models.registry import (
     FILTERS,
     RegisteredModel,
     Version,
@@ -39,9 +39,10 @@ from sessions_app.selectors.registry import (
     model_list,
     registered_model,
 )
-from sessions_app.selectors.series import csv_text
-from sessions_app.selectors.task_config import task_config
-from sessions_app.selectors.task_data import task_get
+from sessions_app.selectors.task.config import task_config
+from sessions_app.selectors.task.data import task_get
+from sessions_app.selectors.task.series import csv_text
+from sessions_app.services import models as model_services
 from sessions_app.views.base import acts, is_htmx, page, viewer
 
 STATUS: dict[type[BcflError], int] = {

@@ -12,8 +12,8 @@ from django.views.decorators.http import require_GET
 from eth_utils.address import is_address, to_checksum_address
 
 from sessions_app.selectors.ledger import BadQuery
-from sessions_app.selectors.mine import addresses_of
-from sessions_app.selectors.participants import (
+from sessions_app.selectors.people.mine import addresses_of
+from sessions_app.selectors.people.participants import (
     COLUMNS,
     SORTS,
     STATES,
@@ -22,14 +22,14 @@ from sessions_app.selectors.participants import (
     participant_list,
     read_chosen,
 )
-from sessions_app.selectors.profile import (
+from sessions_app.selectors.people.profile import (
     REWARD_COLUMNS,
     all_rewards_of,
     profile,
     reward_record,
     seats_of,
 )
-from sessions_app.selectors.rewards import SEAT_COLUMNS, seat_record
+from sessions_app.selectors.people.rewards import SEAT_COLUMNS, seat_record
 from sessions_app.views.base import page, viewer
 from sessions_app.views.files import download
 

@@ -9,18 +9,23 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
 from chain.errors import ChainError
-from sessions_app import services
 from sessions_app.errors import BcflError
 from sessions_app.formats import amount, count
 from sessions_app.selectors.ledger import BadQuery
-from sessions_app.selectors.mine import addresses_of
-from sessions_app.selectors.profile import REWARD_COLUMNS, all_rewards_of, reward_record
-from sessions_app.selectors.rewards import PAID_COLUMNS, paid_record, rewards_page, tasks_paid
-from sessions_app.selectors.why import MODES, NoReward, Why, chain_root, check_data, why
+from sessions_app.selectors.people.mine import addresses_of
+from sessions_app.selectors.people.profile import REWARD_COLUMNS, all_rewards_of, reward_record
+from sessions_app.selectors.people.rewards import (
+    PAID_COLUMNS,
+    paid_record,
+    rewards_page,
+    tasks_paid,
+)
+from sessions_app.selectors.people.why import MODES, NoReward, Why, chain_root, check_data, why
+from sessions_app.services.claims import rewards_claim
+from sessions_app.services.wallet_calls import wallet_chain
 from sessions_app.views.base import acts, page, viewer
 from sessions_app.views.files import download
 from sessions_app.views.participants import checked
-from sessions_app.wallet_calls import wallet_chain
 
 WHY_COLUMNS = (
     *("address", "name", "index", "scores", "score", "samples", "weight", "total", "floor_wei"),
@@ -76,7 +81,7 @@ def claim(request: HttpRequest) -> HttpResponse:
     done = 0
     for seat in due:
         try:
-            services.rewards_claim(task=seat.task, address=seat.party.address, by=user)
+            rewards_claim(task=seat.task, address=seat.party.address, by=user)
             done += seat.claimable
         except BcflError as error:
             messages.error(request, str(error))

@@ -15,11 +15,12 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
-from sessions_app import audit, outreach, people, webhooks
-from sessions_app.account_forms import ProfileForm
+from sessions_app import audit
+from sessions_app.accounts.forms import ProfileForm
 from sessions_app.errors import InvalidToken, InvalidWebhook, WrongStage
 from sessions_app.models import ApiToken, Notification, User, Webhook
-from sessions_app.tokens import token_create, token_revoke, tokens_of
+from sessions_app.services import outreach, people, webhooks
+from sessions_app.services.tokens import token_create, token_revoke, tokens_of
 from sessions_app.views.base import acts, page, viewer
 
 NEWS_SHOWN = 100

@@ -12,13 +12,15 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
-from sessions_app import invitations, services, steering
 from sessions_app.errors import BcflError, InvalidTask
 from sessions_app.formats import TOKEN_DECIMALS, amount, count
 from sessions_app.models import Task
 from sessions_app.publish import ALL_PARTS
-from sessions_app.selectors.task_data import task_data
-from sessions_app.selectors.task_page import task_page
+from sessions_app.selectors.task.data import task_data
+from sessions_app.selectors.task.page import task_page
+from sessions_app.services import invitations, steering
+from sessions_app.services import tasks as task_services
+from sessions_app.services.claims import rewards_claim
 from sessions_app.views.base import acts, find_task, is_htmx, viewer
 from sessions_app.views.task_page import show_parts
 
@@ -50,7 +52,7 @@ def _go(request: HttpRequest, url: str) -> HttpResponse:
 @acts("task.launch")
 def task_start(request: HttpRequest, pk: int) -> HttpResponse:
     def start(task: Task) -> str:
-        services.task_launch(task=task, by=viewer(request))
+        task_services.task_launch(task=task, by=viewer(request))
         return "Started. The model is being prepared; the escrow follows."
 
     return _act(request, pk, start)
@@ -63,7 +65,7 @@ def task_begin(request: HttpRequest, pk: int) -> HttpResponse:
     """Does not wait for the places that are still open."""
 
     def begin(task: Task) -> str:
-        services.task_start(task=task, by=viewer(request))
+        task_services.task_start(task=task, by=viewer(request))
         return "The start is on its way to the chain."
 
     return _act(request, pk, begin)
@@ -155,12 +157,12 @@ def task_cancel(request: HttpRequest, pk: int) -> HttpResponse:
     """Ends a task on chain; a draft is deleted and the list is shown."""
     task = find_task(pk)
     if task.onchain_id is None and task.stage in (Task.Stage.DRAFT, Task.Stage.FAILED):
-        services.task_cancel(task=task, by=viewer(request))
+        task_services.task_cancel(task=task, by=viewer(request))
         messages.success(request, f"The draft “{task.title}” was deleted.")
         return _go(request, reverse("tasks"))
 
     def cancel(task: Task) -> str:
-        services.task_cancel(task=task, by=viewer(request))
+        task_services.task_cancel(task=task, by=viewer(request))
         return "The cancellation is on its way to the chain."
 
     return _act(request, pk, cancel)
@@ -178,9 +180,9 @@ def task_claim(request: HttpRequest, pk: int) -> HttpResponse:
         rows = task_page(task_data(task), user).participants
         due = [r for r in rows if r.can_claim and wanted in ("", r.party.address)]
         if wanted and not due:
-            services.rewards_claim(task=task, address=wanted, by=user)  # tells why not
+            rewards_claim(task=task, address=wanted, by=user)  # tells why not
         for row in due:
-            services.rewards_claim(task=task, address=row.party.address, by=user)
+            rewards_claim(task=task, address=row.party.address, by=user)
         total = amount(sum(row.claimable for row in due), 2)
         return f"Claiming {total} FLT for {count(len(due), 'participant')}."
 

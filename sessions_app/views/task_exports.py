@@ -13,12 +13,12 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_GET
 
 from sessions_app.formats import exact_amount
-from sessions_app.selectors.series import CHARTS, csv_text, task_series
-from sessions_app.selectors.task_artefacts import evidence_of, task_artefacts
-from sessions_app.selectors.task_cost import task_cost
-from sessions_app.selectors.task_data import task_data
-from sessions_app.selectors.task_page import task_page
-from sessions_app.selectors.timeline import timeline
+from sessions_app.selectors.task.artefacts import evidence_of, task_artefacts
+from sessions_app.selectors.task.cost import task_cost
+from sessions_app.selectors.task.data import task_data
+from sessions_app.selectors.task.page import task_page
+from sessions_app.selectors.task.series import CHARTS, csv_text, task_series
+from sessions_app.selectors.task.timeline import timeline
 from sessions_app.views.base import download, find_task, viewer, whole_number
 from sessions_app.views.task_page import timeline_filter
 from training.blobs import BlobStore

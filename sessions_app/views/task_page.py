@@ -12,15 +12,15 @@ from eth_utils.address import is_checksum_address
 
 from chain.errors import ChainError
 from sessions_app.formats import words
+from sessions_app.live.parts import parts_context
 from sessions_app.models import Task
 from sessions_app.publish import ALL_PARTS, Part
-from sessions_app.selectors.series import task_series
-from sessions_app.selectors.task_artefacts import task_artefacts
-from sessions_app.selectors.task_config import check_config
-from sessions_app.selectors.task_data import task_data
-from sessions_app.selectors.task_page import task_page
-from sessions_app.selectors.timeline import KINDS, Filter, timeline
-from sessions_app.task_parts import parts_context
+from sessions_app.selectors.task.artefacts import task_artefacts
+from sessions_app.selectors.task.config import check_config
+from sessions_app.selectors.task.data import task_data
+from sessions_app.selectors.task.page import task_page
+from sessions_app.selectors.task.series import task_series
+from sessions_app.selectors.task.timeline import KINDS, Filter, timeline
 from sessions_app.views.base import find_task, page, viewer, whole_number
 
 ARTEFACTS_PAGE = 25

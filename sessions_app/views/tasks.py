@@ -7,8 +7,8 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
+from sessions_app.forms.review import draft_rows
 from sessions_app.selectors.tasks import FILTERS, task_list
-from sessions_app.task_review import draft_rows
 from sessions_app.views.base import page, viewer, whole_number
 
 

@@ -19,13 +19,13 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_GET, require_POST
 from eth_utils.address import is_address, to_checksum_address
 
-from sessions_app import siwe, wallet_calls
 from sessions_app.errors import BcflError
 from sessions_app.models import Task
-from sessions_app.selectors.join import join_page
-from sessions_app.selectors.task_data import task_get
+from sessions_app.selectors.people.join import join_page
+from sessions_app.selectors.task.data import task_get
+from sessions_app.services import siwe, wallet_calls
+from sessions_app.services.wallets import wallet_link, wallet_unlink, wallet_user
 from sessions_app.views.base import acts, page, viewer
-from sessions_app.wallets import wallet_link, wallet_unlink, wallet_user
 
 _HASH = re.compile(r"0x[0-9a-f]{64}")
 Answer = Callable[[HttpRequest, Mapping[str, Any]], Mapping[str, Any]]

@@ -14,18 +14,18 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
-from sessions_app import drafts
 from sessions_app.access import require
-from sessions_app.drafts import DraftMoved, DraftUnfinished
 from sessions_app.errors import BcflError, InvalidTask, NotAllowed
+from sessions_app.forms import drafts
+from sessions_app.forms.drafts import DraftMoved, DraftUnfinished
+from sessions_app.forms.fields import PriceForm
+from sessions_app.forms.review import check_draft, review, start_choices, template_values
+from sessions_app.forms.task import STEPS, TaskForm, Values, form_of
 from sessions_app.models import Task, TaskDraft, TaskTemplate, User
-from sessions_app.selectors.partition import partition_picture
-from sessions_app.selectors.quote import Quote, current_price, price_rows, quote
-from sessions_app.selectors.task_data import task_get
-from sessions_app.services import token_balance
-from sessions_app.task_fields import PriceForm
-from sessions_app.task_form import STEPS, TaskForm, Values, form_of
-from sessions_app.task_review import check_draft, review, start_choices, template_values
+from sessions_app.selectors.balances import token_balance
+from sessions_app.selectors.task.data import task_get
+from sessions_app.selectors.wizard.partition import partition_picture
+from sessions_app.selectors.wizard.quote import Quote, current_price, price_rows, quote
 from sessions_app.views.base import acts, page, viewer
 from training.errors import TrainingError
 

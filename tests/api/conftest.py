@@ -13,7 +13,7 @@ from django.test import Client
 from bcfl_site.embedded.redis import Redis
 from sessions_app.api.limits import connection
 from sessions_app.models import User
-from sessions_app.tokens import token_create
+from sessions_app.services.tokens import token_create
 from tests import factories
 
 

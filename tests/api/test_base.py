@@ -14,8 +14,8 @@ from eth_account import Account as Signer
 from eth_account.messages import encode_defunct
 
 from sessions_app.models import ApiToken, IdempotencyKey, User
-from sessions_app.tokens import token_create, token_revoke
-from sessions_app.wallets import wallet_link
+from sessions_app.services.tokens import token_create, token_revoke
+from sessions_app.services.wallets import wallet_link
 from tests import factories
 from tests.api.conftest import Program, program
 
@@ -172,7 +172,7 @@ def test_a_failure_of_ours_is_a_problem_too(
     def broken(user: User) -> None:
         raise RuntimeError("the secret cause")
 
-    monkeypatch.setattr("sessions_app.tokens.tokens_of", broken)
+    monkeypatch.setattr("sessions_app.services.tokens.tokens_of", broken)
     body = check_problem(as_operator.get("/me/tokens"), 500, "server")
     assert "secret" not in str(body)
     assert "the secret cause" in caplog.text

@@ -8,7 +8,7 @@ from typing import Any
 from chain.models import Block
 from sessions_app.api.events import Reader
 from sessions_app.models import TaskEvent, User
-from sessions_app.selectors.stream import events_after
+from sessions_app.selectors.task.stream import events_after
 from tests import factories
 from tests.api.conftest import Program
 from tests.api.test_base import check_problem

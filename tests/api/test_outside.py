@@ -19,8 +19,9 @@ from chain.artifacts import DeployedContract, Deployment, save_deployment
 from chain.models import Account, OutgoingTransaction
 from chain.network import network_current
 from chain.typed import UpdateMessage, unpack_updates
-from sessions_app import round_steps, uploads
 from sessions_app.models import Participant, Round, Task, TrainingRun, Upload, User, Wallet
+from sessions_app.rounds import steps as round_steps
+from sessions_app.services import uploads
 from tests import factories
 from tests.api.conftest import Program, program
 from tests.api.test_base import check_problem

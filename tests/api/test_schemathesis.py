@@ -22,7 +22,7 @@ from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from sessions_app.models import ApiToken, User
-from sessions_app.tokens import token_create
+from sessions_app.services.tokens import token_create
 from tests import factories
 
 EXAMPLES = int(os.environ.get("SCHEMATHESIS_EXAMPLES", "2"))

@@ -11,8 +11,8 @@ from django.conf import settings as django_settings
 from django.utils import timezone
 from playwright.sync_api import Page, expect
 
+from sessions_app.forms.task import STEPS
 from sessions_app.models import Task, TaskDraft, TrainingRun
-from sessions_app.task_form import STEPS
 from tests import factories
 from tests.e2e.conftest import Console, OpenPage, sign_in
 from training.blobs import BlobStore

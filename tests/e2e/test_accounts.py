@@ -15,7 +15,7 @@ from allauth.mfa.totp.internal.auth import (
 from django.conf import settings as django_settings
 from playwright.sync_api import expect
 
-from sessions_app.invitations import invitation_create
+from sessions_app.services.invitations import invitation_create
 from tests import factories
 from tests.e2e.conftest import Console, OpenPage, aside
 

@@ -9,7 +9,7 @@ import pytest
 
 from bcfl_client import Client, Event
 from sessions_app.models import TaskEvent
-from sessions_app.tokens import token_create
+from sessions_app.services.tokens import token_create
 from tests import factories
 from tests.e2e.conftest import Console
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from playwright.sync_api import expect
 
 from bcfl_site.embedded.stack import Stack
-from sessions_app.demo import LOGINS
+from sessions_app.services.demo import LOGINS
 from tests.e2e.conftest import OpenPage, fill_sign_in
 
 FIRST_ROUND = 120_000  # ms; a worker that has just started loads TensorFlow first

@@ -8,7 +8,7 @@ import re
 from playwright.sync_api import Page, expect
 
 from bcfl_site.embedded.stack import Stack
-from sessions_app.demo import LOGINS
+from sessions_app.services.demo import LOGINS
 from tests.e2e.conftest import OpenPage, fill_sign_in
 from tests.e2e.test_accessibility import violations
 

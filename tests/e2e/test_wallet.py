@@ -30,7 +30,7 @@ from chain.network import client_current, network_current
 from chain.selectors import contract_address
 from chain.sync import Follower
 from sessions_app.models import Participant, Task, User, Wallet
-from sessions_app.projection import TaskProjection
+from sessions_app.projection.tables import TaskProjection
 from sessions_app.rewards import reward_root
 from tests import factories
 from tests.chain.conftest import on_chain

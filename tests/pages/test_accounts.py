@@ -30,9 +30,13 @@ from pytest_django import Settings
 
 from bcfl_site.environment import mail_settings
 from sessions_app.errors import InvalidInvitation, NotAllowed
-from sessions_app.invitations import invitation_accept, invitation_create, invitation_revoke
 from sessions_app.models import AuditEntry, Invitation, User
-from sessions_app.wallets import wallet_link
+from sessions_app.services.invitations import (
+    invitation_accept,
+    invitation_create,
+    invitation_revoke,
+)
+from sessions_app.services.wallets import wallet_link
 from tests import factories
 
 pytestmark = pytest.mark.django_db

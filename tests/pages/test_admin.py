@@ -17,7 +17,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from bcfl_site.tasks import run
-from sessions_app import audit, outreach, webhooks
+from sessions_app import audit
 from sessions_app.errors import InvalidWebhook
 from sessions_app.models import (
     ApiToken,
@@ -28,6 +28,7 @@ from sessions_app.models import (
     User,
     WebhookDelivery,
 )
+from sessions_app.services import outreach, webhooks
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -123,7 +124,7 @@ def test_a_job_is_queued_once_and_tells_how_it_ended(
     assert second.status_code == 409
     assert "wait for its end" in second.content.decode()
     monkeypatch.setattr(
-        "sessions_app.projection._current_addresses",
+        "sessions_app.projection.tables._current_addresses",
         lambda network: [factories.COORDINATOR, factories.TOKEN],
     )
     run(job.pk)

@@ -24,7 +24,7 @@ from sessions_app.selectors.ledger.values import (
     moment,
     shown_arguments,
 )
-from sessions_app.selectors.people import Names, Party
+from sessions_app.selectors.people.people import Names, Party
 from tests import factories
 
 WHO = factories.address_of("Eastfield")

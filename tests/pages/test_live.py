@@ -19,11 +19,11 @@ from bcfl_site.embedded.redis import Redis
 from chain import sender
 from chain.errors import ContractReverted
 from chain.models import OutgoingTransaction
-from sessions_app.consumers import NO_SUCH_TASK, SIGN_IN_AGAIN
+from sessions_app.live.parts import PARTS
+from sessions_app.live.room import NO_SUCH_TASK, SIGN_IN_AGAIN
 from sessions_app.models import Task, User
 from sessions_app.publish import task_group
 from sessions_app.routing import websocket_urlpatterns
-from sessions_app.task_parts import PARTS
 from tests import factories
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.asyncio]

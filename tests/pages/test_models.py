@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from django.test import Client
 
-from sessions_app import model_services
 from sessions_app.errors import ModelRefused, NoSuchVersion, NotAllowed, WrongStage
 from sessions_app.models import AuditEntry, ModelDecision, ModelFile, Round, Task, User
-from sessions_app.selectors.registry import compare_versions, model_list, registered_model
+from sessions_app.selectors.models.registry import compare_versions, model_list, registered_model
+from sessions_app.services import models as model_services
 from tests import factories
 from training.blobs import BlobStore
 from training.privacy import epsilon

@@ -12,7 +12,7 @@ from bcfl_site.embedded.anvil import Anvil
 from chain.client import ChainClient
 from chain.gas import ROUNDS, ProtocolDriver
 from sessions_app.models import NetworkPrice, User
-from sessions_app.selectors.quote import (
+from sessions_app.selectors.wizard.quote import (
     Quote,
     QuoteTerms,
     current_price,
@@ -97,12 +97,12 @@ def test_a_quote_survives_being_stored() -> None:
 
 
 def test_a_saved_task_carries_its_quote(operator: User) -> None:
-    from sessions_app import services
+    from sessions_app.services import tasks as task_services
     from training.specs import TaskConfig
 
     factories.account("Evaluator 1", "evaluator")
     factories.running_task(operator, rounds=1)
-    task = services.task_create(
+    task = task_services.task_create(
         owner=operator, title="Quoted", config=TaskConfig(participants=4, rounds=7), pool=70 * FLT
     )
     task.refresh_from_db()

@@ -15,8 +15,8 @@ from django.test.utils import CaptureQueriesContext
 
 from chain.merkle import verify
 from sessions_app.models import Participant, Reward, Round, RoundRun, User, Wallet
-from sessions_app.selectors.participants import SORTS, Chosen, participant_list
-from sessions_app.selectors.why import check_data, why
+from sessions_app.selectors.people.participants import SORTS, Chosen, participant_list
+from sessions_app.selectors.people.why import check_data, why
 from tests import factories
 
 

@@ -12,11 +12,11 @@ from django.utils import timezone
 
 from chain.models import Transaction
 from sessions_app.models import Task, TaskEvent, TokenBalance, User
-from sessions_app.selectors.series import csv_text, task_series
-from sessions_app.selectors.task_config import configuration_facts
-from sessions_app.selectors.task_data import task_data, task_get
-from sessions_app.selectors.task_now import task_now
-from sessions_app.selectors.task_page import TaskPage, task_page
+from sessions_app.selectors.task.config import configuration_facts
+from sessions_app.selectors.task.data import task_data, task_get
+from sessions_app.selectors.task.now import task_now
+from sessions_app.selectors.task.page import TaskPage, task_page
+from sessions_app.selectors.task.series import csv_text, task_series
 from tests import factories
 from training.blobs import BlobStore
 from training.specs import TaskConfig

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from sessions_app.forms.task import REQUIRED, STEPS, TaskForm, form_of, task_values
+from sessions_app.forms.templates import BUILT_IN
 from sessions_app.models import NetworkPrice, Task, TaskDraft, TaskTemplate, User
-from sessions_app.task_form import REQUIRED, STEPS, TaskForm, form_of, task_values
-from sessions_app.task_templates import BUILT_IN
 from tests import factories
 from training.specs import ALGORITHMS, DATASETS, MODELS, PARTITIONS, PRIVACY, SCORINGS, TaskConfig
 

@@ -9,8 +9,8 @@ from django.utils import timezone
 
 from chain.accounts import account_derive
 from chain.models import Account, OutgoingTransaction
-from sessions_app.calls import MINED_ATTEMPTS, RETRY_AFTER, task_call
 from sessions_app.models import Task
+from sessions_app.services.calls import MINED_ATTEMPTS, RETRY_AFTER, task_call
 from tests.sessions_app.script import word
 
 pytestmark = pytest.mark.django_db

@@ -7,10 +7,10 @@ from django.utils import timezone
 
 from chain.accounts import account_derive
 from chain.models import Account, OutgoingTransaction
-from sessions_app import orchestrator
 from sessions_app.models import Seat, Task, TokenBalance
-from sessions_app.projection import TaskProjection
-from sessions_app.services import FLT
+from sessions_app.projection.tables import TaskProjection
+from sessions_app.rounds import orchestrator
+from sessions_app.services.tasks import FLT
 from tests.sessions_app.script import CONTRACT, Script, word
 
 pytestmark = pytest.mark.django_db

@@ -12,8 +12,6 @@ from hypothesis import strategies as st
 
 from chain.events import DecodedEvent
 from chain.models import Block, Log
-from sessions_app import handlers
-from sessions_app.fold import MissingHistory
 from sessions_app.models import (
     Claim,
     Participant,
@@ -26,9 +24,11 @@ from sessions_app.models import (
     Update,
     User,
 )
-from sessions_app.projection import PARTS, TaskProjection, rebuild, rebuild_if_replaced
+from sessions_app.projection import handlers
+from sessions_app.projection.fold import MissingHistory
+from sessions_app.projection.tables import PARTS, TaskProjection, rebuild, rebuild_if_replaced
 from sessions_app.rewards import NOBODY
-from sessions_app.selectors.members import member_places
+from sessions_app.selectors.people.members import member_places
 from tests.sessions_app.conftest import record_deployment
 from tests.sessions_app.script import CONTRACT, OPERATOR, A, B, C, Script, two_rounds, word
 

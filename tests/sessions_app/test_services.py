@@ -8,7 +8,6 @@ from pytest_django import Settings
 from chain.accounts import account_derive
 from chain.models import OutgoingTransaction
 from chain.network import network_current
-from sessions_app import services
 from sessions_app.errors import (
     ChainTrouble,
     InvalidTask,
@@ -17,8 +16,10 @@ from sessions_app.errors import (
     WrongStage,
 )
 from sessions_app.models import Task, TokenBalance, User
-from sessions_app.projection import TaskProjection
-from sessions_app.services import FLT
+from sessions_app.projection.tables import TaskProjection
+from sessions_app.services import tasks as task_services
+from sessions_app.services.claims import rewards_claim
+from sessions_app.services.tasks import FLT
 from tests.sessions_app.script import A, Script, two_rounds
 from training.specs import TaskConfig
 
@@ -39,7 +40,7 @@ def participant() -> User:
 
 def draft(owner: User, **changes: object) -> Task:
     terms = {"title": "Digits", "config": TaskConfig(), "pool": 100 * FLT, "stake": FLT}
-    return services.task_create(owner=owner, **{**terms, **changes})  # type: ignore[arg-type]
+    return task_services.task_create(owner=owner, **{**terms, **changes})  # type: ignore[arg-type]
 
 
 def fund(user: User, amount: int) -> None:
@@ -80,22 +81,22 @@ def test_only_operators_create_and_only_owners_launch(operator: User, participan
     with pytest.raises(NotAllowed, match="needs the operator role"):
         draft(participant)
     with pytest.raises(NotAllowed, match="needs the operator role"):
-        services.task_launch(task=draft(operator), by=participant)
+        task_services.task_launch(task=draft(operator), by=participant)
 
 
 def test_a_pool_beyond_the_balance_is_named_with_both_numbers(operator: User) -> None:
     fund(operator, 40 * FLT)
     with pytest.raises(InvalidTask, match=r"pool is 100\.00 FLT but Mara holds 40\.00 FLT"):
-        services.task_launch(task=draft(operator), by=operator)
+        task_services.task_launch(task=draft(operator), by=operator)
 
 
 def test_launching_seats_everybody_once(operator: User) -> None:
     fund(operator, 500 * FLT)
-    task = services.task_launch(task=draft(operator), by=operator)
+    task = task_services.task_launch(task=draft(operator), by=operator)
     assert task.stage == Task.Stage.PREPARING
     assert [seat.account.label for seat in task.seats.all()][:2] == ["Eastfield", "Harbour"]
     with pytest.raises(WrongStage, match="has been started already"):
-        services.task_launch(task=task, by=operator)
+        task_services.task_launch(task=task, by=operator)
     assert task.seats.count() == TaskConfig().participants
 
 
@@ -103,9 +104,9 @@ def test_only_hosted_places_are_seated(operator: User) -> None:
     fund(operator, 500 * FLT)
     task = draft(operator, hosted_places=2, min_participants=3)
     assert (task.hosted_places, task.open_places, task.min_participants) == (2, 3, 3)
-    services.task_launch(task=task, by=operator)
+    task_services.task_launch(task=task, by=operator)
     assert [seat.slot for seat in task.seats.all()] == [0, 1]
-    clone = services.task_clone(task=task, by=operator)
+    clone = task_services.task_clone(task=task, by=operator)
     assert (clone.hosted_places, clone.min_participants) == (2, 3)
 
 
@@ -128,10 +129,10 @@ def test_places_that_cannot_be_are_refused(
 def test_a_changed_draft_keeps_who_is_hosted(operator: User) -> None:
     task = draft(operator)
     terms = {"title": "T", "pool": 100 * FLT, "stake": 0, "by": operator}
-    services.task_change(task=task, config=TaskConfig(participants=7), **terms)  # type: ignore[arg-type]
+    task_services.task_change(task=task, config=TaskConfig(participants=7), **terms)  # type: ignore[arg-type]
     assert (task.hosted_places, task.min_participants) == (7, 7)
-    services.task_change(task=task, config=TaskConfig(), hosted_places=0, **terms)  # type: ignore[arg-type]
-    services.task_change(task=task, config=TaskConfig(participants=9), **terms)  # type: ignore[arg-type]
+    task_services.task_change(task=task, config=TaskConfig(), hosted_places=0, **terms)  # type: ignore[arg-type]
+    task_services.task_change(task=task, config=TaskConfig(participants=9), **terms)  # type: ignore[arg-type]
     assert (task.hosted_places, task.max_participants) == (0, 9)
 
 
@@ -148,21 +149,21 @@ def test_on_a_public_chain_nobody_is_seated_with_public_keys(
     task = draft(operator)
     settings.NETWORKS = {settings.CHAIN_NETWORK: {"rpc_url": "http://127.0.0.1:1", "chain_id": 5}}
     with pytest.raises(ChainTrouble, match="Keys of the development mnemonic are public"):
-        services.task_launch(task=task, by=operator)
+        task_services.task_launch(task=task, by=operator)
     task.refresh_from_db()
     assert task.stage == Task.Stage.DRAFT
 
 
 def test_a_clone_is_a_draft_with_the_same_settings(operator: User) -> None:
     first = draft(operator, stake=3 * FLT)
-    clone = services.task_clone(task=first, by=operator)
+    clone = task_services.task_clone(task=first, by=operator)
     assert (clone.stage, clone.stake, clone.pool) == ("draft", 3 * FLT, first.pool)
     assert clone.config_hash != first.config_hash
 
 
 def test_cancelling_a_draft_deletes_it(operator: User) -> None:
     task = draft(operator)
-    assert services.task_cancel(task=task, by=operator) is None
+    assert task_services.task_cancel(task=task, by=operator) is None
     assert not Task.objects.filter(pk=task.pk).exists()
 
 
@@ -174,6 +175,6 @@ def test_claims_need_something_earned_and_a_key(operator: User) -> None:
     task.owner = operator
     task.save()
     with pytest.raises(NothingToClaim, match="is not a participant"):
-        services.rewards_claim(task=task, address="0x" + "5" * 40, by=operator)
+        rewards_claim(task=task, address="0x" + "5" * 40, by=operator)
     with pytest.raises(NotAllowed, match="claims from their own wallet"):
-        services.rewards_claim(task=task, address=A, by=operator)
+        rewards_claim(task=task, address=A, by=operator)

@@ -11,11 +11,11 @@ from eth_account import Account as Signer
 from eth_account.messages import defunct_hash_message, encode_defunct
 
 from bcfl_site.embedded.anvil import Anvil
-from sessions_app import siwe
 from sessions_app.errors import NotAllowed, SignInRefused, WalletTaken
 from sessions_app.models import SignInNonce, User, Wallet
+from sessions_app.services import siwe
+from sessions_app.services.wallets import wallet_link, wallet_unlink, wallet_user
 from sessions_app.siwe_message import SiweMessage, parse
-from sessions_app.wallets import wallet_link, wallet_unlink, wallet_user
 from tests import factories
 
 KEY = Signer.from_key(b"\x07" * 32)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import pytest
 
 from chain.models import OutgoingTransaction
-from sessions_app import orchestrator, round_steps, steering
 from sessions_app.errors import InvalidTask, NotAllowed, WrongStage
 from sessions_app.models import AuditEntry, Seat, Task, TaskNote, TopUp, TrainingRun, User
-from sessions_app.selectors.task_data import task_data, task_get
-from sessions_app.selectors.task_now import task_now
-from sessions_app.selectors.task_page import task_page
-from sessions_app.selectors.timeline import Filter, timeline
+from sessions_app.rounds import orchestrator
+from sessions_app.rounds import steps as round_steps
+from sessions_app.selectors.task.data import task_data, task_get
+from sessions_app.selectors.task.now import task_now
+from sessions_app.selectors.task.page import task_page
+from sessions_app.selectors.task.timeline import Filter, timeline
+from sessions_app.services import steering
 from tests import factories
 
 FLT = factories.FLT
@@ -36,7 +38,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[object]]]:
             idempotency_key=str(kwargs["idempotency_key"]),
         )
 
-    monkeypatch.setattr("sessions_app.calls.transaction_enqueue", enqueue)
+    monkeypatch.setattr("sessions_app.services.calls.transaction_enqueue", enqueue)
     return sent
 
 
@@ -125,8 +127,10 @@ def test_a_top_up_goes_out_after_its_approval(
     with pytest.raises(InvalidTask, match="holds"):
         steering.pool_top_up(task=task, amount=10**9 * FLT, by=owner)
     steering.pool_top_up(task=task, amount=25 * FLT, by=owner)
-    monkeypatch.setattr("sessions_app.topups.contract_address", lambda name: factories.COORDINATOR)
-    from sessions_app.topups import top_ups_advance
+    monkeypatch.setattr(
+        "sessions_app.services.topups.contract_address", lambda name: factories.COORDINATOR
+    )
+    from sessions_app.services.topups import top_ups_advance
 
     top_ups_advance(task_get(task.pk))
     assert calls == [("approve", [factories.COORDINATOR, 25 * FLT])]

@@ -18,7 +18,7 @@ from training.canonical import keccak_hex
 
 TOKEN = """
 from sessions_app.models import User
-from sessions_app.tokens import token_create
+from sessions_app.services.tokens import token_create
 user = User.objects.get(username="mara")
 print("token", token_create(user=user, name="test", scope="write")[1])
 """

@@ -57,10 +57,14 @@ def test_overhead_tells_the_chain_from_the_work() -> None:
     table = benchmark("overhead").table(
         {
             **dict.fromkeys(names, 2),
-            "dataset": "digits", "model": "mlp", "load_of_the_machine": 0.5,
+            "dataset": "digits",
+            "model": "mlp",
+            "load_of_the_machine": 0.5,
             "on": {**side, "seconds": 2.0},
             "off": {**side, "seconds": 1.9},
-            "added_seconds": 0.1, "share": 0.05, "chain_wait": 0.04,
+            "added_seconds": 0.1,
+            "share": 0.05,
+            "chain_wait": 0.04,
         }
     )
     assert "adds 0.10 s to a round: 5.0 % of this one" in table

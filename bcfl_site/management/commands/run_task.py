@@ -12,10 +12,13 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from sessions_app import demo, services
 from sessions_app.errors import BcflError, NothingToClaim
 from sessions_app.models import Task, User
-from sessions_app.report import task_report
+from sessions_app.selectors.task.report import task_report
+from sessions_app.services import demo
+from sessions_app.services import tasks as task_services
+from sessions_app.services.claims import rewards_claim
+from sessions_app.services.hosted import default_evaluators
 from training import private
 from training.blobs import BlobStore
 from training.canonical import keccak_hex
@@ -135,27 +138,25 @@ class Command(BaseCommand):
         demo.seed()
         owner = User.objects.select_related("account").get(username=demo.LOGINS[0].username)
         assert owner.account is not None
-        pool = int(options["pool"] * services.FLT)
+        pool = int(options["pool"] * task_services.FLT)
         demo.wait_for_tokens(owner.account.address, pool, seconds=60)
         title = options["title"] or (
             f"{options['dataset']}, {options['model']}, {options['participants']} participants"
         )
-        task = services.task_create(
+        task = task_services.task_create(
             owner=owner,
             title=title,
             config=config,
             pool=pool,
-            stake=int(options["stake"] * services.FLT),
-            evaluators=(
-                services.default_evaluators(options["evaluators"]) if options["evaluators"] else ()
-            ),
+            stake=int(options["stake"] * task_services.FLT),
+            evaluators=(default_evaluators(options["evaluators"]) if options["evaluators"] else ()),
             outside_evaluators=options["outside_evaluator"],
             hosted_places=options["hosted"],
             min_participants=options["least"],
             join_seconds=options["join_seconds"],
             update_seconds=options["update_seconds"],
         )
-        return services.task_launch(task=task, by=owner)
+        return task_services.task_launch(task=task, by=owner)
 
     def _wait(self, task: Task, seconds: float) -> None:
         until = time.monotonic() + seconds
@@ -180,7 +181,7 @@ class Command(BaseCommand):
         members = task.members.filter(address__in=list(hosted))
         for member in members:
             try:
-                services.rewards_claim(task=task, address=member.address, by=owner)
+                rewards_claim(task=task, address=member.address, by=owner)
             except NothingToClaim:
                 continue
         while (

@@ -13,7 +13,7 @@ from chain.models import SyncCursor
 from chain.network import client_current, network_current
 from chain.sync import Follower
 from sessions_app import publish
-from sessions_app.projection import TaskProjection, rebuild_if_replaced
+from sessions_app.projection.tables import TaskProjection, rebuild_if_replaced
 
 
 class Command(BaseCommand):

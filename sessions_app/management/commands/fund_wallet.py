@@ -13,7 +13,7 @@ from chain.events import checksum
 from chain.models import Account, OutgoingTransaction
 from chain.network import is_development, network_current
 from chain.outbox import transaction_enqueue
-from sessions_app.services import FLT
+from sessions_app.services.tasks import FLT
 
 
 class Command(BaseCommand):

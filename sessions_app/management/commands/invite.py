@@ -7,8 +7,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from sessions_app.errors import InvalidInvitation
-from sessions_app.invitations import LONGEST_DAYS, invitation_create, invitation_link
 from sessions_app.models import User
+from sessions_app.services.invitations import LONGEST_DAYS, invitation_create, invitation_link
 
 
 class Command(BaseCommand):

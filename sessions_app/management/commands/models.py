@@ -11,12 +11,12 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from sessions_app import model_services
 from sessions_app.errors import BcflError
 from sessions_app.models import ModelFile, Task, User
-from sessions_app.selectors.model_card import model_card
-from sessions_app.selectors.registry import registered_model
-from sessions_app.selectors.task_data import task_get
+from sessions_app.selectors.models.card import model_card
+from sessions_app.selectors.models.registry import registered_model
+from sessions_app.selectors.task.data import task_get
+from sessions_app.services import models as model_services
 
 PATIENCE = 300.0  # seconds for a file to be made
 

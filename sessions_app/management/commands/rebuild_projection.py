@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from chain.network import network_current
-from sessions_app.projection import rebuild
+from sessions_app.projection.tables import rebuild
 
 
 class Command(BaseCommand):

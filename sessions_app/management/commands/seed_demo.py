@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from chain.errors import KeystoreError
-from sessions_app import demo
+from sessions_app.services import demo
 
 
 class Command(BaseCommand):

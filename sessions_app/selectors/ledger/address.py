@@ -22,7 +22,7 @@ from sessions_app.selectors.ledger.rows import (
     transaction_rows,
     transfer_rows,
 )
-from sessions_app.selectors.people import ZERO_ADDRESS, Party
+from sessions_app.selectors.people.people import ZERO_ADDRESS, Party
 
 SHOWN = 20
 CHART_TRANSFERS = 500

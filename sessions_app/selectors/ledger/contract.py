@@ -14,11 +14,11 @@ from chain.deploy import contracts_verify
 from chain.errors import CallFailed, ChainError, NotDeployed
 from chain.events import abi_type, signature
 from chain.network import client_current, network_current
-from sessions_app.selectors.events import addresses_in
 from sessions_app.selectors.ledger.keyset import BadQuery
 from sessions_app.selectors.ledger.rows import chain_id
 from sessions_app.selectors.ledger.values import Known, Shown, shown_arguments, task_links
-from sessions_app.selectors.people import Names, Party, contract_parties, names_of
+from sessions_app.selectors.people.people import Names, Party, contract_parties, names_of
+from sessions_app.selectors.task.events import addresses_in
 
 LABELS = {"FLToken": "FLT token", "FLCoordinator": "Coordinator"}
 PURPOSES = {

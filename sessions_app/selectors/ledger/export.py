@@ -16,7 +16,7 @@ from sessions_app.selectors.ledger.filters import Filters
 from sessions_app.selectors.ledger.keyset import every
 from sessions_app.selectors.ledger.lists import LISTS
 from sessions_app.selectors.ledger.rows import network_id
-from sessions_app.selectors.series import csv_text
+from sessions_app.selectors.task.series import csv_text
 
 Record = Mapping[str, Any]
 FORMATS = {"csv": "text/csv; charset=utf-8", "json": "application/json"}

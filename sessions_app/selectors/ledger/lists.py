@@ -34,7 +34,7 @@ from sessions_app.selectors.ledger.rows import (
     transaction_rows,
     transfer_rows,
 )
-from sessions_app.selectors.people import ZERO_ADDRESS, Party, contract_parties, names_of
+from sessions_app.selectors.people.people import ZERO_ADDRESS, Party, contract_parties, names_of
 
 HOME_ROWS = 12
 HOLDERS_SHOWN = 10

@@ -13,7 +13,6 @@ from django.urls import reverse
 from chain.models import OutgoingStatus, OutgoingTransaction
 from sessions_app.formats import words
 from sessions_app.models import Task
-from sessions_app.selectors.events import addresses_in
 from sessions_app.selectors.ledger.filters import Filters
 from sessions_app.selectors.ledger.rows import chain_id
 from sessions_app.selectors.ledger.values import (
@@ -26,7 +25,8 @@ from sessions_app.selectors.ledger.values import (
     shown_arguments,
     shown_plain,
 )
-from sessions_app.selectors.people import Party, names_of
+from sessions_app.selectors.people.people import Party, names_of
+from sessions_app.selectors.task.events import addresses_in
 
 _TONES = {
     OutgoingStatus.QUEUED: "wait",

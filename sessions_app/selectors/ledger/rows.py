@@ -10,7 +10,6 @@ from django.conf import settings
 from chain.models import Log, Network, Transaction
 from sessions_app.formats import words
 from sessions_app.models import TokenTransfer
-from sessions_app.selectors.events import addresses_in, event_line
 from sessions_app.selectors.ledger.values import (
     Known,
     Shown,
@@ -20,7 +19,8 @@ from sessions_app.selectors.ledger.values import (
     shown_plain,
     task_links,
 )
-from sessions_app.selectors.people import Names, Party, names_of
+from sessions_app.selectors.people.people import Names, Party, names_of
+from sessions_app.selectors.task.events import addresses_in, event_line
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from django.urls import reverse
 from chain.models import Account, Block, OutgoingTransaction, Transaction
 from sessions_app.models import Round, Task, Update, User
 from sessions_app.selectors.ledger.rows import chain_id, network_id
-from sessions_app.selectors.people import Party, contract_parties
+from sessions_app.selectors.people.people import Party, contract_parties
 
 FOUND_AT_MOST = 20
 LARGEST = 2**63 - 1

@@ -15,7 +15,6 @@ from chain.errors import NotDeployed
 from chain.models import Block, OutgoingTransaction, Transaction
 from sessions_app.formats import words
 from sessions_app.models import Participant, Round, Task, TokenTransfer, Update
-from sessions_app.selectors.events import addresses_in
 from sessions_app.selectors.ledger.rows import (
     EventRow,
     TransactionRow,
@@ -35,7 +34,8 @@ from sessions_app.selectors.ledger.values import (
     shown_arguments,
     task_links,
 )
-from sessions_app.selectors.people import Party, names_of
+from sessions_app.selectors.people.people import Party, names_of
+from sessions_app.selectors.task.events import addresses_in
 
 UPDATES_SHOWN = 20
 

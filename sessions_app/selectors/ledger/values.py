@@ -21,7 +21,7 @@ from chain.errors import NotDeployed
 from chain.events import Abi
 from sessions_app.formats import amount, count, duration, percent
 from sessions_app.models import Task
-from sessions_app.selectors.people import Names
+from sessions_app.selectors.people.people import Names
 
 UNLIMITED = 2**256 - 1
 LATEST_YEAR = 9999  # what the calendar of Python can write

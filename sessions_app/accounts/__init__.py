@@ -1,0 +1,1 @@
+"""Signing in, with django-allauth: its adapter, forms and addresses."""

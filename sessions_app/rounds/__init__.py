@@ -1,0 +1,1 @@
+"""The state machine of a running task: each step idempotent, none of it waits."""

@@ -1,0 +1,1 @@
+"""The registry of trained models, their files and cards."""

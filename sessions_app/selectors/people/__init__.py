@@ -1,0 +1,1 @@
+"""Who takes part, what they earned and why."""

@@ -1,0 +1,1 @@
+"""What a task will cost, who would hold what, and whether it would run."""
