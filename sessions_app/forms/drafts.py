@@ -12,7 +12,8 @@ from django.db import transaction
 from sessions_app import audit
 from sessions_app.access import require
 from sessions_app.errors import BcflError, InvalidTask, WrongStage
-from sessions_app.forms.task import STEPS, Values, form_of, task_values
+from sessions_app.forms.tables import STEPS
+from sessions_app.forms.values import Values, form_of, task_values
 from sessions_app.models import NetworkPrice, Task, TaskDraft, TaskTemplate, User
 from sessions_app.services import tasks as task_services
 

@@ -10,8 +10,12 @@ from typing import Any
 from django.db.models import Q
 
 from sessions_app.formats import amount, count, duration
-from sessions_app.forms.task import STEPS, Problem, TaskForm, TaskTerms, form_of
+from sessions_app.forms.layout import Problem
+from sessions_app.forms.tables import STEPS
+from sessions_app.forms.task import TaskForm
 from sessions_app.forms.templates import BUILT_IN
+from sessions_app.forms.terms import TaskTerms, contract_params
+from sessions_app.forms.values import form_of
 from sessions_app.models import Task, TaskDraft, TaskTemplate, User
 from sessions_app.selectors.task.config import Fact, configuration_facts
 from sessions_app.selectors.wizard.dry_run import DryRun, dry_run
@@ -19,7 +23,6 @@ from sessions_app.selectors.wizard.quote import current_price, quote
 from training.specs import DATASETS, REWARD_MODES
 
 RECENT_TASKS = 20
-REWARD_MODE_NUMBERS = ("equal", "samples", "score")  # as the contract's enum
 
 
 @dataclass(frozen=True)
@@ -185,28 +188,6 @@ def _term_facts(terms: TaskTerms) -> list[Fact]:
             ),
         ),
     ]
-
-
-def contract_params(terms: TaskTerms) -> dict[str, Any]:
-    """The contract's TaskParams, but for the hashes that only a saved task has."""
-    most = terms.config.participants
-    evaluators = [*(a.address for a in terms.evaluators), *terms.outside_evaluators]
-    return {
-        "configHash": terms.config.hash(),
-        "modelHash": "",
-        "pool": terms.pool,
-        "stake": terms.stake,
-        "rounds": terms.config.rounds,
-        "minParticipants": terms.min_participants or most,
-        "maxParticipants": most,
-        "quorum": terms.quorum or len(evaluators) // 2 + 1,
-        "rewardMode": REWARD_MODE_NUMBERS.index(terms.config.reward_mode),
-        "joinSeconds": terms.seconds["join_seconds"],
-        "updateSeconds": terms.seconds["update_seconds"],
-        "scoreSeconds": terms.seconds["score_seconds"],
-        "aggregateSeconds": terms.seconds["aggregate_seconds"],
-        "evaluators": evaluators,
-    }
 
 
 def check_draft(form: TaskForm, user: User) -> DryRun:

@@ -11,7 +11,7 @@ from django.conf import settings as django_settings
 from django.utils import timezone
 from playwright.sync_api import Page, expect
 
-from sessions_app.forms.task import STEPS
+from sessions_app.forms.tables import STEPS
 from sessions_app.models import Task, TaskDraft, TrainingRun
 from tests import factories
 from tests.e2e.conftest import Console, OpenPage, sign_in

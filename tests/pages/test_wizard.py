@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from sessions_app.forms.task import REQUIRED, STEPS, TaskForm, form_of, task_values
+from sessions_app.forms.tables import REQUIRED, STEPS
+from sessions_app.forms.task import TaskForm
 from sessions_app.forms.templates import BUILT_IN
+from sessions_app.forms.values import form_of, task_values
 from sessions_app.models import NetworkPrice, Task, TaskDraft, TaskTemplate, User
 from tests import factories
 from training.specs import ALGORITHMS, DATASETS, MODELS, PARTITIONS, PRIVACY, SCORINGS, TaskConfig
