@@ -21,6 +21,8 @@ from chain.errors import ChainError
 from training.errors import TrainingError
 
 RPC_VARIABLE = "BCFL_AGENT_RPC"
+TOKEN_VARIABLE = "BCFL_TOKEN"  # noqa: S105 (a name, not a secret)
+UPLOADING = ("join", "run")
 STOPPED = 130  # as shells say for Ctrl-C
 
 
@@ -52,6 +54,8 @@ def _with_session(options: argparse.Namespace, screen: Screen) -> int:
         coordinator=options.coordinator,
         home=options.home,
         poll=options.poll,
+        token=options.token or os.environ.get(TOKEN_VARIABLE, ""),
+        writes=options.command in UPLOADING and not getattr(options, "only_join", False),
     )
     try:
         return _COMMANDS[options.command](session, options)
@@ -180,7 +184,13 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--home", type=Path, help="where to remember (BCFL_AGENT_HOME)")
         command.add_argument("--poll", type=float, default=2.0, metavar="SECONDS")
         _add_key(command)
-        if name in ("join", "run"):
+        command.add_argument(
+            "--token",
+            default="",
+            metavar="bcfl_…",
+            help=f"an API token, when the wallet's account has a second factor (or {TOKEN_VARIABLE})",
+        )
+        if name in UPLOADING:
             command.add_argument("--data", type=Path, metavar="FILE", help="your CSV or NPZ")
             command.add_argument("--label", default="", help="the label's column in your file")
             command.add_argument(

@@ -16,7 +16,7 @@ import httpx
 from eth_account.messages import encode_defunct
 from eth_account.signers.local import LocalAccount
 
-from agent.errors import ConsoleLies
+from agent.errors import ConsoleLies, WrongToken
 from bcfl_client.errors import ConsoleUnreachable
 from bcfl_client.transport import Transport
 from training.blobs import BlobStore
@@ -46,16 +46,27 @@ class Terms:
 
 
 class Console:
-    """Signed in with a wallet's key, which stays here."""
+    """Signed in with a wallet's key, which stays here; or, for an account with a second factor,
+    with an API token of the account that the wallet is linked to."""
 
     def __init__(
-        self, url: str, task: int, signer: LocalAccount, *, http: httpx.Client | None = None
+        self,
+        url: str,
+        task: int,
+        signer: LocalAccount,
+        *,
+        token: str = "",
+        http: httpx.Client | None = None,
     ) -> None:
         self.url = url.rstrip("/")
         self.task = task
+        self.token = token
         self._signer = signer
-        self._transport = Transport(self.url, http=http, retries=3)
-        self._transport.renew = self.sign_in
+        # The account behind a token may have several wallets: say for which one we speak.
+        headers = {"Wallet": signer.address} if token else {}
+        self._transport = Transport(self.url, token=token, http=http, retries=3, headers=headers)
+        if not token:
+            self._transport.renew = self.sign_in
 
     def close(self) -> None:
         self._transport.close()
@@ -79,6 +90,27 @@ class Console:
             signed_in=False,
         )
         return str(answer["token"])
+
+    def check_token(self, *, writes: bool) -> None:
+        """Before anything is sent: is the token of the key's own account, and may it do enough?
+
+        Raises WrongToken. A wallet's own signature needs no such check.
+        """
+        if not self.token:
+            return
+        me = self._transport.get("/me")
+        mine = {wallet["address"] for wallet in me["wallets"]} | {me["hosted_address"]}
+        if self._signer.address not in mine:
+            raise WrongToken(
+                f"The API token is of {me['username']}, whose account has no wallet "
+                f"{self._signer.address}. Link the wallet to that account under Settings, or leave "
+                "out --token (and BCFL_TOKEN) to sign in with the wallet. Nothing was sent."
+            )
+        if writes and me["scope"] != "write":
+            raise WrongToken(
+                "The API token may only read, but taking part uploads updates. Make one with the "
+                "scope “write” under Settings. Nothing was sent."
+            )
 
     def terms(self) -> Terms:
         said = self._get("/terms")

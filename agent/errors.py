@@ -23,6 +23,10 @@ class BadKeystore(AgentError):
     """The keystore does not open."""
 
 
+class WrongToken(AgentError):
+    """The API token is of an account that does not own the key's address, or may only read."""
+
+
 class NotInTask(AgentError):
     """The key's address is neither a member nor an evaluator of the task."""
 

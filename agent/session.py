@@ -95,12 +95,19 @@ def open_session(
     coordinator: str = "",
     home: Path | None = None,
     poll: float = 2.0,
+    token: str = "",
+    writes: bool = False,
     http: httpx.Client | None = None,
 ) -> Session:
-    """Sign in, and prove the console's word by the chain. Waits while nobody answers."""
-    console = Console(url, task, signer, http=http)
+    """Sign in, and prove the console's word by the chain. Waits while nobody answers.
+
+    `token`: an API token, where the wallet's signature is not enough. `writes`: whether the
+    console is to take something of us, so that a token which may only read is refused now.
+    """
+    console = Console(url, task, signer, token=token, http=http)
     contract: Contract | None = None
     try:
+        patiently(lambda: console.check_token(writes=writes), screen)
         terms = patiently(console.terms, screen)
         node = rpc or terms.rpc_url
         if not node:

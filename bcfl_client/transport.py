@@ -37,8 +37,10 @@ class Transport:
         timeout: float = 30.0,
         retries: int = 5,
         http: httpx.Client | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         self.url = url.rstrip("/")
+        self._always = dict(headers or {})
         self.token = token
         self.retries = retries
         self.renew: Callable[[], str] | None = None
@@ -134,7 +136,7 @@ class Transport:
         return f"{self.url}/api/v1{path}"
 
     def _headers(self, given: Mapping[str, str], signed_in: bool) -> dict[str, str]:
-        headers = {"User-Agent": USER_AGENT, "Accept": "application/json", **given}
+        headers = {"User-Agent": USER_AGENT, "Accept": "application/json", **self._always, **given}
         if self.token and signed_in:
             headers["Authorization"] = f"Bearer {self.token}"
         return headers

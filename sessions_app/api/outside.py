@@ -282,8 +282,10 @@ def signed_update_status(request: HttpRequest, task_id: Key, number: Key) -> Sig
 
 def _mine(request: HttpRequest, task: Task) -> str:
     """The caller's address in this task: as a member or an evaluator; "" for neither."""
-    signed = caller(request).address
+    signed, named = caller(request).address, request.headers.get("Wallet", "")
     mine = {signed} if signed else addresses_of(user_of(request))
+    if named:  # of several wallets, the one that a token's program speaks for
+        mine &= {named}
     members = task.members.filter(address__in=mine).values_list("address", flat=True)
     found = sorted({*members} | (mine & set(task.evaluators)))
     return found[0] if len(found) == 1 else ""

@@ -125,7 +125,8 @@ def test_a_wallet_is_no_way_around_a_second_factor(operator: User) -> None:
     signature = key.sign_message(encode_defunct(text=asked["message"])).signature
     body = {"message": asked["message"], "signature": "0x" + bytes(signature).hex()}
     refused = check_problem(stranger.post("/auth/wallet", body), 403, "not-allowed")
-    assert "make an API token under Settings" in refused["detail"]
+    assert "make an API token (scope “write”) under Settings" in refused["detail"]
+    assert "--token or BCFL_TOKEN for bcfl-agent" in refused["detail"]
     assert not ApiToken.objects.exists()
 
 

@@ -223,6 +223,23 @@ def test_terms_name_the_chain_and_one_s_place(
     assert (stranger["address"], stranger["slot"], stranger["joined"]) == ("", None, 3)
 
 
+def test_a_token_of_several_wallets_says_for_which(
+    story: factories.TaskStory, store: BlobStore
+) -> None:
+    user = owner_of(KEYS[0])
+    Wallet.objects.create(user=user, address=KEYS[1].address, verified_at=timezone.now())
+    both, path = program(user), f"/tasks/{story.task.pk}/rounds/1/upload"
+    body = {"content_hash": keccak_hex(weights(1.0)), "size": len(weights(1.0))}
+    check_problem(both.post(path, body), 403, "not-allowed")
+    headers = {"Wallet": KEYS[1].address}
+    answer = both.client.post(f"/api/v1{path}", body, "application/json", headers=headers)
+    assert answer.status_code == 200, answer.content
+    assert Upload.objects.get().address == KEYS[1].address
+    headers = {"Wallet": KEYS[2].address}  # another one's
+    answer = both.client.post(f"/api/v1{path}", body, "application/json", headers=headers)
+    check_problem(answer, 403, "not-allowed")
+
+
 def test_signed_updates_go_in_one_transaction(
     story: factories.TaskStory, hospitals: list[Program], deployed: None
 ) -> None:

@@ -35,6 +35,18 @@ SEED = 20240607
 HOSPITALS = 3
 
 
+# A person with a second factor who owns the wallet; prints a token that writes, one that reads.
+CAREFUL = """
+from allauth.mfa.models import Authenticator
+from sessions_app.models import User
+from sessions_app.services.tokens import token_create
+from sessions_app.services.wallets import wallet_user
+user = wallet_user(address="{address}")
+Authenticator.objects.create(user=user, type=Authenticator.Type.TOTP, data=dict())
+print(*(token_create(user=user, name=scope, scope=scope)[1] for scope in ("write", "read")))
+"""
+
+
 @dataclass
 class Place:
     """A running console, its node, and where files are."""
@@ -119,9 +131,10 @@ def place(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Place:
     names = [f"{kind}-{n}" for kind in ("hospital", "evaluator") for n in range(3)]
     addresses = {
         name: make_keystore(folder / f"{name}.json", PASSWORD, iterations=1024)
-        for name in [*names, "poor"]
+        for name in [*names, "poor", "careful"]
     }
-    stack.manage("fund_wallet", *(addresses[name] for name in names), seconds=90)
+    rich = [*names, "careful"]
+    stack.manage("fund_wallet", *(addresses[name] for name in rich), seconds=90)
     stack.manage("fund_wallet", addresses["poor"], "--tokens", "1", seconds=90)
     deployment = json.loads(next((stack.home / "deployments").glob("*.json")).read_text())
     coordinator = deployment["contracts"]["FLCoordinator"]["address"]
@@ -243,6 +256,36 @@ def test_joining_and_leaving_give_the_stake_back(place: Place, open_task: int, r
     code, said = run("leave", task=open_task, who="hospital-0")
     assert code == 0, said
     assert place.held("hospital-0")[0] == tokens
+
+
+def test_an_account_with_a_second_factor_uses_a_token(
+    place: Place, open_task: int, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A signature alone is refused; the token of the wallet's own account serves every verb."""
+    made = place.stack.manage("shell", "-c", CAREFUL.format(address=place.addresses["careful"]))
+    writing, reading = made.split()[-2:]
+    before = place.held("careful")
+    data = ("--data", str(place.folder / "hospital-1.csv"), "--only-join")
+    code, said = run("join", *data, task=open_task, who="careful")
+    assert code == 1
+    assert "--token or BCFL_TOKEN for bcfl-agent" in said
+    code, said = run("run", *data[:2], "--token", reading, task=open_task, who="careful")
+    assert (code, "may only read" in said) == (1, True)
+    code, said = run("status", "--token", writing, task=open_task, who="hospital-0")
+    assert (code, "has no wallet" in said) == (1, True)
+    assert place.held("careful") == before
+    monkeypatch.setenv("BCFL_TOKEN", writing)
+    for verb, more, words in (
+        ("join", data, "Joined with up to"),
+        ("status", (), "active"),
+        ("verify", (), "No round is finalised yet"),
+        ("evaluate", (), "is not among the 3 evaluators"),
+        ("claim", (), "Claimed 0.0000 FLT"),
+        ("leave", (), "Left in block"),
+    ):
+        code, said = run(verb, *more, task=open_task, who="careful")
+        assert (code, words in said) == (int(verb == "evaluate"), True), said
+    assert place.held("careful")[0] == before[0]
 
 
 def test_only_the_named_evaluators_evaluate(place: Place, open_task: int, run: Any) -> None:
