@@ -188,7 +188,7 @@ def _parser() -> argparse.ArgumentParser:
             "--token",
             default="",
             metavar="bcfl_…",
-            help=f"an API token, when the wallet's account has a second factor (or {TOKEN_VARIABLE})",
+            help=f"an API token, for an account with a second factor (or {TOKEN_VARIABLE})",
         )
         if name in UPLOADING:
             command.add_argument("--data", type=Path, metavar="FILE", help="your CSV or NPZ")

@@ -61,8 +61,8 @@ def wallet_token_create(*, user: User, address: str) -> tuple[ApiToken, str]:
     if has_second_factor(user):
         raise NotAllowed(
             f"{user.short_name} has a second factor, and a signature of {short_hash(address)} is "
-            "only the first. Sign in on the pages, make an API token (scope “write”) under Settings, "
-            "and give it to the program: --token or BCFL_TOKEN for bcfl-agent and bcfl."
+            "only the first. Sign in on the pages, make an API token (scope “write”) under "
+            "Settings, and give it to the program: --token or BCFL_TOKEN for bcfl-agent and bcfl."
         )
     ApiToken.objects.filter(
         kind=ApiToken.Kind.WALLET, expires_at__lt=timezone.now() - timedelta(days=7)
