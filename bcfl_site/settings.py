@@ -295,6 +295,7 @@ CELERY_BEAT_SCHEDULE = {
     for name, task in {
         "outbox": "chain.tasks.outbox_tick_task",
         "orchestration": "sessions_app.tasks.tick",
+        "outreach": "sessions_app.tasks.tell_people",
     }.items()
 }
 CELERY_BEAT_SCHEDULE["uploads"] = {

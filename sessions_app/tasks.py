@@ -12,7 +12,7 @@ from sessions_app.models import TrainingRun
 from sessions_app.rounds import orchestrator
 from sessions_app.rounds import steps as round_steps
 from sessions_app.services import models as model_services
-from sessions_app.services import uploads
+from sessions_app.services import outreach, uploads, webhooks
 
 
 @shared_task
@@ -25,6 +25,19 @@ def tick() -> None:
     """Every two seconds: whatever no event has moved (a lost message, a lease, a deadline)."""
     for task_id in orchestrator.unfinished_tasks():
         orchestrator.task_advance(task_id)
+
+
+@shared_task
+def tell_people() -> None:
+    """Every two seconds: the bell, mails and webhooks of what has happened since the last time."""
+    outreach.advance()
+    for pk in webhooks.deliveries_due():
+        deliver_webhook.delay(pk)
+
+
+@shared_task
+def deliver_webhook(pk: int) -> None:
+    webhooks.deliver(pk)
 
 
 @shared_task

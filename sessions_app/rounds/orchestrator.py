@@ -11,6 +11,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from django.db import transaction
+from django.db.models import F
 from django.utils import timezone
 
 from chain.accounts import PREFUNDED
@@ -19,10 +20,11 @@ from chain.models import Account, OutgoingTransaction
 from chain.outbox import account_fund_enqueue, transaction_enqueue
 from chain.selectors import contract_address
 from sessions_app import publish
-from sessions_app.models import Seat, Task, TokenBalance
+from sessions_app.models import Participant, Seat, Task, TokenBalance
 from sessions_app.rounds import steps as round_steps
 from sessions_app.services import topups
 from sessions_app.services.calls import task_call
+from sessions_app.services.claims import stakes_return
 from sessions_app.services.jobs import model_initialise
 
 PREPARE_LEASE = timedelta(seconds=90)  # TensorFlow's import included
@@ -49,8 +51,14 @@ def unfinished_tasks() -> list[int]:
     open_runs = Task.objects.filter(
         phase__in=ended, round_runs__finalized_at=None, round_runs__isnull=False
     )
+    owed = Participant.objects.filter(
+        task__phase__in=ended,
+        status=Participant.Status.ACTIVE,
+        address__in=Seat.objects.values("account__address"),
+    ).exclude(stake=F("stake_returned"))
     ids = {*launched.exclude(phase__in=ended).values_list("pk", flat=True)}
-    return sorted(ids | {*open_runs.values_list("pk", flat=True)})
+    ids |= {*open_runs.values_list("pk", flat=True), *owed.values_list("task_id", flat=True)}
+    return sorted(ids)
 
 
 def model_prepared(task_id: int, *, model_hash: str, samples: list[int]) -> None:
@@ -218,6 +226,7 @@ def _run(task: Task) -> None:
 
 def _end(task: Task) -> None:
     round_steps.close_finished_rounds(task)
+    stakes_return(task=task)
 
 
 _STEPS: dict[tuple[str, str], Callable[[Task], None]] = {

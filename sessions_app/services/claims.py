@@ -66,5 +66,4 @@ def _stake_return(task: Task, member: Participant, account: Account) -> None:
         "returnStake",
         [task.onchain_id, member.address],
         key=f"stake:{member.address}",
-        at_once=True,
     )

@@ -29,6 +29,7 @@ from sessions_app.models import (
     WebhookDelivery,
 )
 from sessions_app.services import outreach, webhooks
+from sessions_app.tasks import deliver_webhook, tell_people
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -256,6 +257,19 @@ def test_a_webhook_is_signed_tried_again_and_logged(
     page = as_operator.get(f"/settings/webhooks/{hook.pk}/").content.decode()
     assert "Delivered" in page
     assert hook.secret in page
+
+
+def test_the_clock_tells_people_and_delivers(
+    operator: User, receiver: Receiver, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = {entry["task"] for entry in settings.CELERY_BEAT_SCHEDULE.values()}
+    assert "sessions_app.tasks.tell_people" in names
+    monkeypatch.setattr(deliver_webhook, "delay", deliver_webhook)  # no worker here
+    hook = webhooks.webhook_create(user=operator, url=url_of(receiver), events=["task.completed"])
+    factories.finished_task(operator, title="Told by the clock")
+    tell_people()
+    assert Notification.objects.filter(user=operator, event="task.completed").count() == 1
+    assert [row.status for row in hook.deliveries.all()] == ["delivered"]
 
 
 def test_a_webhook_is_given_up_in_the_end(operator: User, receiver: Receiver) -> None:

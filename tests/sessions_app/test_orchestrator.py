@@ -98,3 +98,34 @@ def test_participants_join_once_their_stake_is_there(operator: Account) -> None:
         orchestrator.task_advance(task.pk)
     (join,) = asked("join")
     assert join.args == [1, 40]
+
+
+def test_hosted_stakes_come_back_when_the_task_has_ended(operator: Account) -> None:
+    script = Script()
+    script.task(config_hash=word(1))
+    seat = account_derive(label="Eastfield", kind="participant", index=20)
+    outsider = "0x" + "4" * 40
+    for index, address in enumerate((seat.address, outsider)):
+        script.emit(
+            "ParticipantJoined",
+            taskId=1,
+            participant=address,
+            index=index,
+            samplesCap=40,
+            stake=10,
+        )
+    script.emit("TaskCancelled", taskId=1)
+    funding(operator, 1, 100 * FLT)
+    TaskProjection().apply(script.network, script.events)
+    task = Task.objects.get()
+    Seat.objects.create(task=task, slot=0, account=seat, samples=40)
+    assert task.pk in orchestrator.unfinished_tasks(), "the tick looks after it"
+
+    for _ in range(2):
+        orchestrator.task_advance(task.pk)
+    (back,) = asked("returnStake")
+    assert back.args == [1, seat.address], "who holds their own key takes it back themselves"
+
+    script.emit("StakeReturned", taskId=1, participant=seat.address, amount=10)
+    TaskProjection().apply(script.network, script.events[-1:])
+    assert orchestrator.unfinished_tasks() == []
