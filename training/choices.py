@@ -44,16 +44,6 @@ class LayersChoice(ModelChoice):
         return {"layers": check_layers(f"{field}.layers", params.get("layers", default))}
 
 
-class PrivateChoice(DatasetChoice):
-    """Data that this server never sees."""
-
-    def unavailable(self) -> str:
-        return (
-            "A task on everyone's own data needs a schema and held-out samples. Make it with "
-            "manage.py run_task --schema FILE --evaluation FILE (docs/three-hospitals.md)."
-        )
-
-
 DATASETS: dict[str, DatasetChoice] = table(
     DatasetChoice(
         "digits",
@@ -99,11 +89,11 @@ DATASETS: dict[str, DatasetChoice] = table(
         "A CSV or NPZ file in BCFL_DATA_DIR, described by dataset.source in the configuration.",
         from_files=True,
     ),
-    PrivateChoice(
+    DatasetChoice(
         "private",
         "Everyone's own data",
-        "Each participant trains on a file that never leaves their machine. The configuration's "
-        "dataset.schema says which columns it has; the operator gives the held-out samples.",
+        "Each participant trains on a file that never leaves their machine. You say which columns "
+        "it has and give the held-out samples.",
     ),
 )
 

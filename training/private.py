@@ -171,7 +171,7 @@ def _header(path: Path, lines: list[tuple[int, list[str]]], label: str) -> list[
     if label not in header:
         raise DataError(
             f"{path.name} has no column {label!r} for the label. Its columns are "
-            f"{', '.join(header[:40])}. Name the label's column with --label."
+            f"{', '.join(header[:40])}. Say which of them is the label."
         )
     return header
 

@@ -15,9 +15,11 @@ from eth_utils.address import is_address
 
 from chain.events import checksum
 from sessions_app.formats import TOKEN_DECIMALS, duration
+from sessions_app.forms.columns import columns_read, names_read
 from training.architecture import MAX_JSON_BYTES, check_layers
 from training.errors import SpecError
 from training.parameters import Parameter, plain
+from training.schema import Feature
 
 _UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86_400}
 _DURATION = re.compile(r"(\d+)\s*(s|min|h|d)?")
@@ -141,6 +143,28 @@ class LayersField(TypedField):
             return check_layers("layers", layers)
         except SpecError as error:
             raise ValueError(str(error)) from None
+
+
+class ColumnsField(TypedField):
+    """Columns of private data, one a line; cleans to features."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        widget = forms.Textarea(attrs={"rows": 7, "spellcheck": "false", "class": "mono"})
+        super().__init__(widget=widget, required=False, **kwargs)
+
+    def read(self, text: str) -> list[Feature]:
+        return columns_read(text)
+
+
+class NamesField(TypedField):
+    """Names parted by commas or one a line; cleans to a list."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        widget = forms.Textarea(attrs={"rows": 1, "spellcheck": "false"})
+        super().__init__(widget=widget, required=False, **kwargs)
+
+    def read(self, text: str) -> list[str]:
+        return names_read(text)
 
 
 class AddressesField(TypedField):

@@ -6,14 +6,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from django.forms.boundfield import BoundField
+from django.utils.text import slugify
 
 from sessions_app.forms.tables import SECONDS
 
 
 @dataclass(frozen=True)
 class FieldRow:
-    """``shown_for``: the choices it belongs to, as ``model=mlp``; ``hidden`` while another is
-    made. ``hint``: the sentence of the choice that is made."""
+    """``shown_for``: the choices it belongs to, as ``model=mlp``, several parted by ``;``;
+    ``hidden`` while another is made. ``hint``: the sentence of the choice that is made."""
 
     field: BoundField
     shown_for: str
@@ -32,7 +33,17 @@ class Section:
 
     @property
     def id(self) -> str:
-        return self.title.split(":")[0].lower().replace(" ", "-")
+        return slugify(self.title.split(":")[0])
+
+    @property
+    def shown_for(self) -> str:
+        """What all of its fields belong to; empty when a field is always shown."""
+        found = {row.shown_for for row in self.rows}
+        return found.pop() if len(found) == 1 else ""
+
+    @property
+    def hidden(self) -> bool:
+        return bool(self.shown_for) and all(row.hidden for row in self.rows)
 
     @property
     def has_errors(self) -> bool:
@@ -63,6 +74,7 @@ def layout(names: Iterable[str]) -> dict[str, list[Section]]:
                 "Data",
                 ["dataset", "own_file", "participants", "partition", *of("partition")],
             ),
+            Section("Everyone's own data", of("private")),
             Section("Model", ["model", *of("model")]),
             Section("More: held-out share, seed", ["holdout", "seed"], more=True),
         ],

@@ -7,12 +7,15 @@ from collections.abc import Mapping
 from django import forms
 
 from chain.models import Account
+from sessions_app.forms.columns import EXAMPLE
 from sessions_app.forms.fields import (
     AddressesField,
     AmountField,
     AvailableSelect,
+    ColumnsField,
     DurationField,
     LayersField,
+    NamesField,
     as_text,
     parameter_field,
 )
@@ -27,6 +30,13 @@ from sessions_app.selectors.wizard.own_files import own_file_choices
 from training.specs import DATASETS, Parameter
 
 Fields = dict[str, forms.Field]
+PRIVATE_MISSING = {
+    "private__columns": "No column is named. Write them one a line, or read them from a file.",
+    "private__label": "The label is empty. Name the column to be predicted, such as diagnosis.",
+    "private__classes": "No class is named. Write the label's values, such as benign, malignant.",
+    "private__held_out": "There are no held-out samples, and evaluators measure on them. Choose a "
+    "CSV file and store its rows.",
+}
 
 
 def choice_field(kind: str) -> forms.ChoiceField:
@@ -86,6 +96,29 @@ def layers_field() -> LayersField:
         initial=as_text(DEFAULT_LAYERS),
         help_text="JSON; the last layer, one output a class, is added.",
     )
+
+
+def private_fields() -> Fields:
+    """What everyone's own file must look like, and what is held out of all of them."""
+    return {
+        "private__label": forms.CharField(
+            label="Label column",
+            max_length=120,
+            required=False,
+            help_text="The column to be predicted.",
+            widget=forms.TextInput(attrs={"placeholder": "diagnosis", "autocomplete": "off"}),
+        ),
+        "private__classes": NamesField(
+            label="Classes",
+            help_text="The label's values, parted by commas. Their order is the model's.",
+        ),
+        "private__columns": ColumnsField(
+            label="Columns",
+            help_text=f"One a line, such as “{EXAMPLE}”, or “side: left | right”. Columns that "
+            "stand in a file but not here are not used.",
+        ),
+        "private__held_out": forms.CharField(label="Held-out samples", required=False),
+    }
 
 
 def money_fields() -> Fields:

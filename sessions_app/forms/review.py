@@ -20,7 +20,7 @@ from sessions_app.models import Task, TaskDraft, TaskTemplate, User
 from sessions_app.selectors.task.config import Fact, configuration_facts
 from sessions_app.selectors.wizard.dry_run import DryRun, dry_run
 from sessions_app.selectors.wizard.quote import current_price, quote
-from training.specs import DATASETS, REWARD_MODES
+from training.specs import DATASETS, HOLDOUT, REWARD_MODES
 
 RECENT_TASKS = 20
 
@@ -139,7 +139,7 @@ def review(form: TaskForm) -> Review:
     problems = form.problems()
     ready = not problems
     facts = configuration_facts(form.config) if form.config else []
-    of_data = {"Data set", "Split", "Held out", "Model", "Seed"}
+    of_data = {"Data set", "Split", "Columns", "Label", HOLDOUT.label, "Model", "Seed"}
     title = form.cleaned_data.get("title")
     people = form.cleaned_data.get("participants")
     by_step: dict[str, list[Fact]] = {

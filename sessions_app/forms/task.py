@@ -3,28 +3,32 @@ works, with the bounds that the checks enforce. One form for all steps; a step s
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from django import forms
 
 from chain.models import Account
 from sessions_app.forms import parts
+from sessions_app.forms.columns import fits, held_out
 from sessions_app.forms.fields import parameter_field
 from sessions_app.forms.layout import FieldRow, Problem, Section, layout
 from sessions_app.forms.tables import REQUIRED, SECONDS, STEPS, TABLES, TASK, WITH_PARAMETERS
 from sessions_app.forms.terms import TaskTerms, chosen, config_dict, field_of
 from sessions_app.selectors.wizard.own_files import own_file_source
 from sessions_app.selectors.wizard.quote import QuoteTerms
+from training.blobs import BlobStore
 from training.errors import SpecError, TrainingError
 from training.specs import DATASETS, HOLDOUT, LOCAL_PARAMETERS, TaskConfig
 
+# The data sets that are dealt out here; of private data nobody else has any.
+HERE = "dataset=" + ",".join(name for name in DATASETS if name != "private")
+
 
 class TaskForm(forms.Form):
-    """``shown_for`` maps a parameter's field to the choices it belongs to, as ``model=mlp``; the
-    page hides it for others, and its value is then ignored."""
+    """``shown_for`` maps a field to the choices it belongs to, as ``model=mlp`` (several, parted
+    by ``;``, must all be made); the page hides it for others, and its value is then ignored."""
 
     title = forms.CharField(
         max_length=120,
@@ -36,6 +40,7 @@ class TaskForm(forms.Form):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.shown_for = {"own_file": "dataset=own", "model__layers": "model=layers"}
+        self.shown_for |= dict.fromkeys(("partition", "holdout", "hosted_places"), HERE)
         self.accounts = {
             account.address: account
             for account in Account.objects.filter(kind="evaluator").order_by("pk")
@@ -44,11 +49,15 @@ class TaskForm(forms.Form):
         for name, parameter in TASK.items():
             self.fields[name] = parameter_field(parameter, required=name in REQUIRED)
         self.fields["own_file"] = parts.own_file_field()
+        for name, found in parts.private_fields().items():
+            self.fields[name] = found
+            self.shown_for[name] = "dataset=private"
         self.fields["holdout"] = parameter_field(HOLDOUT)
         for kind in WITH_PARAMETERS:
             fields, shown_for = parts.parameter_fields(kind)
             self.fields |= fields
-            self.shown_for |= shown_for
+            for key, choices in shown_for.items():
+                self.shown_for[key] = f"{HERE};{choices}" if kind == "partition" else choices
         self.fields["model__layers"] = parts.layers_field()
         for parameter in LOCAL_PARAMETERS:
             self.fields[f"local__{parameter.name}"] = parameter_field(parameter)
@@ -71,13 +80,18 @@ class TaskForm(forms.Form):
         rows = []
         for name in names:
             shown_for, hint = self.shown_for.get(name, ""), ""
-            kind, _, choices = shown_for.partition("=")
-            hidden = bool(kind) and self[kind].value() not in choices.split(",")
             if name in TABLES:
                 found = TABLES[name][1].get(str(self[name].value()))
                 hint = found.help if found else ""
-            rows.append(FieldRow(self[name], shown_for, hidden, hint))
+            rows.append(FieldRow(self[name], shown_for, self._hidden(name), hint))
         return rows
+
+    def _hidden(self, name: str) -> bool:
+        for condition in filter(None, self.shown_for.get(name, "").split(";")):
+            kind, _, choices = condition.partition("=")
+            if (self[kind].value() or TABLES[kind][2]) not in choices.split(","):
+                return True
+        return False
 
     def problems(self) -> list[Problem]:
         """Step by step, in the order of the fields."""
@@ -105,13 +119,16 @@ class TaskForm(forms.Form):
         data = super().clean() or {}
         self.config: TaskConfig | None = None
         self.source: dict[str, Any] | None = None
+        self.schema: dict[str, Any] | None = None
+        for name in [name for name in self.errors if self._hidden(name)]:
+            del self.errors[name]  # what is not shown is not used, and nobody could mend it
+            data[name] = None
         self._check_data(data)
         self._check_people(data)
         config_names = set(self.names_of("data") + self.names_of("training")) - {"title"}
         if not config_names & set(self.errors):
-            schema = json.loads(self._schema()) if self._schema() else None
             try:
-                made = config_dict(data, source=self.source, schema=schema)
+                made = config_dict(data, source=self.source, schema=self.schema)
                 self.config = TaskConfig.from_dict(made)
             except SpecError as error:
                 self.add_error(field_of(error, self.fields), str(error))
@@ -119,9 +136,11 @@ class TaskForm(forms.Form):
 
     def _check_data(self, data: Mapping[str, Any]) -> None:
         dataset = chosen(data, "dataset")
-        reason = "" if self._schema() else DATASETS[dataset].unavailable()
+        reason = DATASETS[dataset].unavailable()
         if reason:
             self.add_error("dataset", reason[:1].upper() + reason[1:])
+        elif dataset == "private":
+            self._check_private(data)
         elif dataset == "own" and "own_file" not in self.errors:
             try:
                 if not data.get("own_file"):
@@ -129,6 +148,37 @@ class TaskForm(forms.Form):
                 self.source = own_file_source(data["own_file"])
             except TrainingError as error:
                 self.add_error("own_file", str(error))
+
+    def _check_private(self, data: Mapping[str, Any]) -> None:
+        """Of everyone's own data: each part is there, and the held-out samples fit the others."""
+        names = ("private__columns", "private__label", "private__classes")
+        for name in names:
+            if not data.get(name) and name not in self.errors:
+                self.add_error(name, parts.PRIVATE_MISSING[name])
+        told = held_out(data.get("private__held_out") or "")
+        if told is None:
+            self.add_error("private__held_out", parts.PRIVATE_MISSING["private__held_out"])
+        if told is None or self.errors.keys() & set(names):
+            return
+        columns, label, classes = (data[name] for name in names)
+        if told["fits"] != fits(columns, label, classes):
+            self.add_error(
+                "private__held_out",
+                "The columns, the label or the classes have changed since the held-out samples "
+                "were read. Read the file again.",
+            )
+        elif not BlobStore.default().exists(told["hash"]):
+            self.add_error(
+                "private__held_out",
+                f"The held-out samples {told['hash']} are not stored here. Read the file again.",
+            )
+        self.schema = {
+            "features": [asdict(column) for column in columns],
+            "label": label,
+            "classes": classes,
+            "evaluation": told["hash"],
+            "evaluation_samples": told["samples"],
+        }
 
     def _check_people(self, data: Mapping[str, Any]) -> None:
         most = data.get("participants")
@@ -159,10 +209,6 @@ class TaskForm(forms.Form):
                 f"{judges // 2 + 1} to {judges}.",
             )
 
-    def _schema(self) -> str:
-        """Of private data, as a clone brings it along; no field of the wizard writes one."""
-        return str(self.data.get("schema") or "") if self.data.get("dataset") == "private" else ""
-
     # --- what comes out ---------------------------------------------------------------------
 
     @property
@@ -176,7 +222,7 @@ class TaskForm(forms.Form):
             config=self.config,
             pool=data["pool"],
             stake=data["stake"] or 0,
-            hosted_places=data["hosted_places"],
+            hosted_places=0 if self.config.dataset.is_private else data["hosted_places"],
             min_participants=data["min_participants"],
             evaluators=[self.accounts[address] for address in data["evaluators"]],
             outside_evaluators=data["outside_evaluators"],

@@ -78,6 +78,9 @@ def field_of(error: SpecError, fields: Collection[str]) -> str | None:
         candidates.insert(0, parts[0])
     if parts[:2] == ["dataset", "source"]:
         candidates.insert(0, "own_file")
+    if parts[:2] == ["dataset", "schema"]:
+        part = parts[2].split(" ")[0]
+        candidates = [f"private__{part}", "private__columns"]
     return next((c for c in candidates if c in fields), None)
 
 

@@ -7,10 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from sessions_app.formats import exact_amount
+from sessions_app.forms.columns import schema_fields
 from sessions_app.forms.fields import as_text, duration_text
 from sessions_app.forms.tables import SECONDS, TASK
 from sessions_app.forms.task import TaskForm
 from sessions_app.models import Task
+from training.errors import SpecError
+from training.schema import DataSchema
 from training.specs import LOCAL_PARAMETERS, TaskConfig
 
 Values = dict[str, Any]  # field → text as typed (a list for evaluators)
@@ -21,10 +24,21 @@ def form_of(values: Mapping[str, Any]) -> TaskForm:
     query, for the evaluators."""
     form = TaskForm()
     defaults = {name: found.initial or "" for name, found in form.fields.items()}
-    form.data = {**defaults, **values}
+    form.data = {**defaults, **_with_columns(values)}
     form.is_bound = True
     form.full_clean()
     return form
+
+
+def _with_columns(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Drafts and templates of private data from when no field could show its columns."""
+    if values.get("dataset") != "private" or "private__columns" in values:
+        return values
+    try:
+        schema = DataSchema.from_dict(json.loads(values["schema"]))
+    except (KeyError, ValueError, SpecError):
+        return values
+    return {**schema_fields(schema), **values}
 
 
 def config_values(config: TaskConfig) -> Values:
@@ -46,7 +60,7 @@ def config_values(config: TaskConfig) -> Values:
     if data.source is not None:
         values["own_file"] = data.source.file
     if data.schema is not None:
-        values["schema"] = json.dumps(config.to_dict()["dataset"]["schema"])
+        values |= schema_fields(data.schema)
     for kind, params in (
         ("model", config.model.params),
         ("algorithm", config.algorithm.params),

@@ -332,7 +332,7 @@ def _places(config: TaskConfig, hosted: int | None, fewest: int | None) -> tuple
     if config.dataset.schema and not BlobStore.default().exists(config.dataset.schema.evaluation):
         raise InvalidTask(
             f"The held-out samples {config.dataset.schema.evaluation} are not stored here. Add "
-            "them with `manage.py run_task --evaluation FILE`.",
+            "them in the task wizard, or with `manage.py run_task --evaluation FILE`.",
             field="dataset",
         )
     fewest = most if fewest is None else fewest

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_POST
 from sessions_app.errors import BcflError, InvalidTask, NotAllowed
 from sessions_app.forms import drafts
 from sessions_app.forms.drafts import DraftMoved, DraftUnfinished
+from sessions_app.forms.private import FILE, columns_from, held_out_from
 from sessions_app.forms.review import start_choices, template_values
 from sessions_app.forms.tables import STEPS
 from sessions_app.forms.task import TaskForm
@@ -84,7 +85,7 @@ def _typed(form: TaskForm, step: str, post: QueryDict) -> Values:
     for name in form.names_of(step):
         if name == "evaluators":
             values[name] = post.getlist(name)
-        elif name in post:
+        elif name in post and name != "private__held_out":  # only a file that was read sets it
             values[name] = post.get(name, "")
     return values
 
@@ -124,6 +125,8 @@ def _step_posted(request: HttpRequest, draft: TaskDraft, step: str) -> HttpRespo
         return step_page(request, draft, step, form, form, trouble=str(error), status=422)
     # The next step is the same writer: a save of this page that is still on its way is no conflict.
     request.session[GOES_ON] = [draft.pk, request.POST.get("editor", "")]
+    if action in _READS:
+        return _file_read(request, draft, step, action)
     if action in ("fund", "keep"):
         return _finish(request, draft, launch=action == "fund")
     if action == "leave":
@@ -141,6 +144,28 @@ def _step_posted(request: HttpRequest, draft: TaskDraft, step: str) -> HttpRespo
     if any(problem.step == step for problem in form.problems()):
         return step_page(request, draft, step, form, form, status=422)
     return redirect("draft", draft.pk, steps[min(at + 1, len(steps) - 1)])
+
+
+_READS = {"columns": columns_from, "held-out": held_out_from}
+
+
+def _file_read(request: HttpRequest, draft: TaskDraft, step: str, action: str) -> HttpResponse:
+    """Fill fields in from a file; what is wrong with it stands at the field, line by line."""
+    try:
+        found = _READS[action](draft=draft, by=viewer(request), upload=request.FILES.get(FILE))
+        drafts.draft_save(draft_id=draft.pk, by=viewer(request), values=found)
+    except InvalidTask as error:
+        form = form_of(draft.values)
+        form.errors.clear()
+        form.add_error(error.field or None, str(error).splitlines())
+        return step_page(request, draft, step, form, form, status=422)
+    messages.success(
+        request,
+        "The columns, the label and its classes are as in the file. Its rows were dropped."
+        if action == "columns"
+        else "The held-out samples are stored.",
+    )
+    return redirect(f"{reverse('draft', args=(draft.pk, step))}#section-everyones-own-data")
 
 
 def _version(request: HttpRequest) -> int | None:

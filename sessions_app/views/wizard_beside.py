@@ -27,6 +27,9 @@ def draft_partition(request: HttpRequest, pk: int, kind: str = "") -> HttpRespon
     if config is None:
         reason = "The picture appears when the fields of this step fit together."
         return render(request, "partials/partition.html", {"reason": reason})
+    if config.dataset.is_private:
+        reason = "Everyone brings their own samples; nobody here knows how many."
+        return render(request, "partials/partition.html", {"reason": reason})
     try:
         picture = partition_picture(config)
     except TrainingError as error:

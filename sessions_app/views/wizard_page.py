@@ -8,7 +8,9 @@ from typing import Any
 from django.http import Http404, HttpRequest, HttpResponse
 
 from sessions_app.access import require
+from sessions_app.forms.columns import held_out
 from sessions_app.forms.fields import PriceForm
+from sessions_app.forms.private import FILE
 from sessions_app.forms.review import review
 from sessions_app.forms.tables import STEPS
 from sessions_app.forms.task import TaskForm
@@ -67,6 +69,8 @@ def step_page(
         "problems": [p for p in problems if p.step == step] if checked else [],
         "editor": request.POST.get("editor") or _editor(request, draft),
         "trouble": trouble,
+        "held_out": held_out(str(draft.values.get("private__held_out", ""))),
+        "file_field": FILE,
     }
     if step == "review":
         context |= _review_context(request, form, price_form)

@@ -7,8 +7,10 @@ let unsaved = false;
 
 function adapt() {
   form.querySelectorAll("[data-shown-for]").forEach((node) => {
-    const [name, choices] = node.dataset.shownFor.split("=");
-    node.hidden = !choices.split(",").includes(value(name));
+    const conditions = node.dataset.shownFor.split(";").map((one) => one.split("="));
+    // A choice that was made on another step stays as the server drew it.
+    const here = conditions.filter(([name]) => form.elements[name]);
+    if (here.length) node.hidden = !here.every(([name, choices]) => choices.split(",").includes(value(name)));
   });
   form.querySelectorAll("[data-choice-help]").forEach((node) => {
     node.textContent = help[node.dataset.choiceHelp]?.[value(node.dataset.choiceHelp)] ?? "";
@@ -55,7 +57,9 @@ document.addEventListener("click", (event) => {
 // Closed within the half second that autosave waits.
 document.addEventListener("visibilitychange", () => {
   if (document.visibilityState === "hidden" && unsaved) {
-    navigator.sendBeacon(form.dataset.save, new FormData(form));
+    const typed = new FormData(form);
+    form.querySelectorAll("input[type=file]").forEach((input) => typed.delete(input.name)); // never unasked
+    navigator.sendBeacon(form.dataset.save, typed);
   }
 });
 

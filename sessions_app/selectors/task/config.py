@@ -14,6 +14,7 @@ from sessions_app.formats import amount, duration
 from sessions_app.models import Task
 from training.canonical import keccak_hex
 from training.errors import SpecError
+from training.schema import DataSchema
 from training.specs import (
     ALGORITHMS,
     DATASETS,
@@ -24,6 +25,7 @@ from training.specs import (
     PRIVACY,
     REWARD_MODES,
     SCORINGS,
+    DatasetSpec,
     Parameter,
     TaskConfig,
 )
@@ -69,8 +71,7 @@ def configuration_facts(config: TaskConfig | None) -> list[Fact]:
     scoring, privacy = SCORINGS[config.scoring], PRIVACY[config.privacy.name]
     return [
         Fact("Data set", DATASETS[data.name].label),
-        Fact("Split", split),
-        Fact(HOLDOUT.label, f"{data.holdout:.0%} of the samples".replace("%", "\u00a0%")),
+        *(_private_facts(data.schema) if data.schema else [Fact("Split", split), _held_out(data)]),
         Fact("Model", _with_parameters(model.label, model.parameters, config.model.params)),
         Fact(
             "Algorithm",
@@ -80,6 +81,20 @@ def configuration_facts(config: TaskConfig | None) -> list[Fact]:
         Fact("Scoring", _with_parameters(scoring.label, scoring.parameters, config.scoring_params)),
         Fact("Privacy", _with_parameters(privacy.label, privacy.parameters, config.privacy.params)),
         Fact("Seed", str(config.seed)),
+    ]
+
+
+def _held_out(data: DatasetSpec) -> Fact:
+    return Fact(HOLDOUT.label, f"{data.holdout:.0%} of the samples".replace("%", "\u00a0%"))
+
+
+def _private_facts(schema: DataSchema) -> list[Fact]:
+    names = ", ".join(feature.name for feature in schema.features[:6])
+    more = "" if len(schema.features) <= 6 else ", …"
+    return [
+        Fact("Columns", f"{len(schema.features)}: {names}{more}"),
+        Fact("Label", f"{schema.label}: {', '.join(schema.classes[:8])}"),
+        Fact(HOLDOUT.label, f"{schema.evaluation_samples:,} samples of the operator"),
     ]
 
 
