@@ -115,7 +115,7 @@ def _column(number: int, line: str) -> Feature:
                 f"Line {number}, “{line[:60]}”: after the name stands a number, a whole number, or "
                 f"the values parted by |. Write it like “{EXAMPLE}” or “side: left | right”."
             )
-        given = {
+        given: dict[str, Any] = {
             key: float(value)
             for key, value in found.groupdict().items()
             if value is not None and key != "kind"
