@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -14,8 +15,9 @@ from sessions_app.access import require
 from sessions_app.errors import BcflError, InvalidTask, WrongStage
 from sessions_app.forms.tables import STEPS
 from sessions_app.forms.values import Values, form_of, task_values
-from sessions_app.models import NetworkPrice, Task, TaskDraft, TaskTemplate, User
+from sessions_app.models import Invitation, NetworkPrice, Task, TaskDraft, TaskTemplate, User
 from sessions_app.services import tasks as task_services
+from sessions_app.services.invitations import invitation_create
 
 MOST_DRAFTS = 100  # of one person
 MOST_CHARACTERS = 300_000  # of all that was typed into one draft
@@ -114,12 +116,18 @@ def draft_delete(*, draft: TaskDraft, by: User) -> None:
         draft.delete()
 
 
-def draft_finish(*, draft: TaskDraft, by: User, launch: bool) -> tuple[Task, str]:
-    """Make the task (or the change) of a draft, which then is no more, and start it if asked.
+@dataclass(frozen=True)
+class Finished:
+    """``trouble``: why the task could not be started; it is kept then."""
 
-    The second value says why it could not be started; the task is kept then. Raises NotAllowed,
-    DraftUnfinished, and what the task's services raise.
-    """
+    task: Task
+    invited: Sequence[Invitation]
+    trouble: str = ""
+
+
+def draft_finish(*, draft: TaskDraft, by: User, launch: bool) -> Finished:
+    """Make the task (or the change) of a draft, which then is no more, send its invitations, and
+    start it if asked. Raises NotAllowed, DraftUnfinished, and what the task's services raise."""
     require(by, "draft.change", draft)
     form = form_of(draft.values)
     if not form.is_valid():
@@ -157,13 +165,17 @@ def draft_finish(*, draft: TaskDraft, by: User, launch: bool) -> tuple[Task, str
                 quorum=terms.quorum,
                 seconds=terms.seconds,
             )
+        invited = [
+            invitation_create(by=by, email=email, task=task, message=terms.invite_message)
+            for email in [*terms.invite_emails, *[""] * terms.invite_links]
+        ]
         draft.delete()
     if not launch:
-        return task, ""
+        return Finished(task, invited)
     try:
-        return task_services.task_launch(task=task, by=by), ""
+        return Finished(task_services.task_launch(task=task, by=by), invited)
     except BcflError as error:  # the task is kept: nothing typed is lost
-        return task, str(error)
+        return Finished(task, invited, str(error))
 
 
 # --- templates ------------------------------------------------------------------------------

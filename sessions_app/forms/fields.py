@@ -11,6 +11,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from django import forms
+from django.core.validators import validate_email
 from eth_utils.address import is_address
 
 from chain.events import checksum
@@ -189,6 +190,37 @@ class AddressesField(TypedField):
             if address in found:
                 raise ValueError(f"{address} stands here twice. Leave one out.")
             found.append(address)
+        return found
+
+
+class EmailsField(TypedField):
+    """E-mail addresses, one a line or parted by commas; cleans to a list."""
+
+    def __init__(self, *, most: int, **kwargs: Any) -> None:
+        self.most = most
+        widget = forms.Textarea(attrs={"rows": 3, "spellcheck": "false", "autocomplete": "off"})
+        super().__init__(widget=widget, required=False, **kwargs)
+
+    def clean(self, value: Any) -> Any:
+        return super().clean(value) or []
+
+    def read(self, text: str) -> list[str]:
+        found: list[str] = []
+        for part in text.replace(",", " ").replace(";", " ").split():
+            try:
+                validate_email(part)
+            except forms.ValidationError:
+                raise ValueError(
+                    f"“{part}” is no e-mail address. Needs name@host, one a line."
+                ) from None
+            if part.lower() in map(str.lower, found):
+                raise ValueError(f"{part} stands here twice. Leave one out.")
+            found.append(part)
+        if len(found) > self.most:
+            raise ValueError(
+                f"{len(found)} addresses are more than {self.most} at once. Invite the others "
+                "from the task's page."
+            )
         return found
 
 

@@ -87,6 +87,7 @@ def layout(names: Iterable[str]) -> dict[str, list[Section]]:
         "terms": [
             Section("Money", ["pool", "stake", "reward_mode"]),
             Section("Who takes part", ["hosted_places", "min_participants"]),
+            Section("Invitations", of("invite")),
             Section("Who scores", ["evaluators", "outside_evaluators", "quorum"]),
             Section("Deadlines: how long to wait for whom", list(SECONDS), more=True),
         ],

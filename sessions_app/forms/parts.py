@@ -14,6 +14,7 @@ from sessions_app.forms.fields import (
     AvailableSelect,
     ColumnsField,
     DurationField,
+    EmailsField,
     LayersField,
     NamesField,
     as_text,
@@ -171,6 +172,27 @@ def people_fields(accounts: Mapping[str, Account]) -> Fields:
         "quorum": _number(
             Parameter("quorum", "Quorum", "", "int", 2, 1, 255),
             "Evaluators that must agree. Empty: just over half.",
+        ),
+    }
+
+
+def invitation_fields() -> Fields:
+    return {
+        "invite__emails": EmailsField(
+            label="Invite by e-mail",
+            most=50,
+            help_text="One a line. Each gets a link of their own, for seven days, once the task "
+            "is saved.",
+        ),
+        "invite__links": _number(
+            Parameter("links", "Links to pass on yourself", "", "int", 3, 0, 50),
+            "Each lets one person in; they are on the page Invitations then.",
+        ),
+        "invite__message": forms.CharField(
+            label="A line to the invited",
+            max_length=300,
+            required=False,
+            widget=forms.TextInput(attrs={"autocomplete": "off"}),
         ),
     }
 

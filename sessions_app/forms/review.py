@@ -179,6 +179,7 @@ def _term_facts(terms: TaskTerms) -> list[Fact]:
         Fact("Places", places),
         Fact("Starts with", count(terms.min_participants or most, "participant")),
         Fact("Evaluators", f"{', '.join(names)}; {terms.quorum or judges // 2 + 1} must agree"),
+        *([Fact("Invited when it is saved", invited)] if (invited := _invited(terms)) else []),
         Fact("Time to join", duration(terms.seconds["join_seconds"])),
         Fact(
             "Time to submit, score, aggregate",
@@ -188,6 +189,13 @@ def _term_facts(terms: TaskTerms) -> list[Fact]:
             ),
         ),
     ]
+
+
+def _invited(terms: TaskTerms) -> str:
+    told = [", ".join(terms.invite_emails)] if terms.invite_emails else []
+    if terms.invite_links:
+        told.append(count(terms.invite_links, "link") + " to pass on")
+    return "; ".join(told)
 
 
 def check_draft(form: TaskForm, user: User) -> DryRun:

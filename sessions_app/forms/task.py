@@ -62,6 +62,7 @@ class TaskForm(forms.Form):
         for parameter in LOCAL_PARAMETERS:
             self.fields[f"local__{parameter.name}"] = parameter_field(parameter)
         self.fields |= parts.money_fields() | parts.people_fields(self.accounts)
+        self.fields |= parts.invitation_fields()
 
     # --- on the page ------------------------------------------------------------------------
 
@@ -227,6 +228,9 @@ class TaskForm(forms.Form):
             evaluators=[self.accounts[address] for address in data["evaluators"]],
             outside_evaluators=data["outside_evaluators"],
             quorum=data["quorum"],
+            invite_emails=data["invite__emails"],
+            invite_links=data["invite__links"] or 0,
+            invite_message=data["invite__message"],
             seconds={n: data[n] or default for n, (_, _, default) in SECONDS.items()},
         )
 

@@ -28,6 +28,9 @@ class TaskTerms:
     outside_evaluators: Sequence[str]
     quorum: int | None
     seconds: Mapping[str, int]
+    invite_emails: Sequence[str] = ()
+    invite_links: int = 0
+    invite_message: str = ""
 
 
 def chosen(data: Mapping[str, Any], kind: str) -> str:

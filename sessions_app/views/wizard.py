@@ -10,6 +10,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from sessions_app.errors import BcflError, InvalidTask, NotAllowed
+from sessions_app.formats import count
 from sessions_app.forms import drafts
 from sessions_app.forms.drafts import DraftMoved, DraftUnfinished
 from sessions_app.forms.private import FILE, columns_from, held_out_from
@@ -175,7 +176,7 @@ def _version(request: HttpRequest) -> int | None:
 
 def _finish(request: HttpRequest, draft: TaskDraft, *, launch: bool) -> HttpResponse:
     try:
-        task, trouble = drafts.draft_finish(draft=draft, by=viewer(request), launch=launch)
+        done = drafts.draft_finish(draft=draft, by=viewer(request), launch=launch)
     except DraftUnfinished as error:
         messages.error(request, str(error))
         return redirect("draft", draft.pk, "review")
@@ -184,11 +185,16 @@ def _finish(request: HttpRequest, draft: TaskDraft, *, launch: bool) -> HttpResp
     except BcflError as error:
         messages.error(request, str(error))
         return redirect("draft", draft.pk, "review")
-    if trouble:
-        messages.error(request, f"Saved, but not started. {trouble}")
+    if done.trouble:
+        messages.error(request, f"Saved, but not started. {done.trouble}")
     elif launch:
         messages.success(request, "On its way: the model is made, then the pool is escrowed.")
-    return redirect("task", task.pk)
+    if done.invited:
+        messages.success(
+            request,
+            f"{count(len(done.invited), 'invitation')} made; their links are under Invitations.",
+        )
+    return redirect("task", done.task.pk)
 
 
 @login_required

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core import mail
 from django.test import Client
 
 from sessions_app.forms.tables import REQUIRED, STEPS
 from sessions_app.forms.task import TaskForm
 from sessions_app.forms.templates import BUILT_IN
 from sessions_app.forms.values import form_of, task_values
-from sessions_app.models import NetworkPrice, Task, TaskDraft, TaskTemplate, User
+from sessions_app.models import Invitation, NetworkPrice, Task, TaskDraft, TaskTemplate, User
 from tests import factories
 from training.specs import ALGORITHMS, DATASETS, MODELS, PARTITIONS, PRIVACY, SCORINGS, TaskConfig
 
@@ -441,3 +442,48 @@ def test_without_a_node_the_check_says_so(as_operator: Client) -> None:
     draft = start(as_operator, "built-in:first")
     page = as_operator.get(f"/tasks/drafts/{draft.pk}/check/").content.decode()
     assert "Not checked" in page
+
+
+# --- invitations ----------------------------------------------------------------------------
+
+
+def test_the_task_is_saved_and_people_are_invited(
+    as_operator: Client, operator: User, django_capture_on_commit_callbacks: Any
+) -> None:
+    draft = start(as_operator)
+    draft.values = FILLED | {
+        "invite__emails": "ana@north.org, ben@south.org",
+        "invite__links": "2",
+        "invite__message": "For the spring run",
+    }
+    draft.save()
+    review = as_operator.get(f"/tasks/drafts/{draft.pk}/review/").content.decode()
+    assert "ana@north.org, ben@south.org; 2 links to pass on" in review
+    with django_capture_on_commit_callbacks(execute=True):
+        answer = fund(as_operator, draft, "keep")
+    assert "4 invitations made" in answer.content.decode()
+    task = Task.objects.get()
+    sent = Invitation.objects.filter(task=task, invited_by=operator, role="participant")
+    assert sorted(sent.values_list("email", flat=True)) == ["", "", *mails()]
+    assert {invitation.message for invitation in sent} == {"For the spring run"}
+    assert mails() == ["ana@north.org", "ben@south.org"]
+    # A change of the task invites nobody again.
+    as_operator.get(f"/tasks/{task.pk}/edit/")
+    fund(as_operator, TaskDraft.objects.get(), "keep")
+    assert Invitation.objects.count() == 4
+
+
+def mails() -> list[str]:
+    return sorted(address for sent in mail.outbox for address in sent.to)
+
+
+@pytest.mark.parametrize(
+    ("emails", "words"),
+    [
+        ("ana@", "“ana@” is no e-mail address"),
+        ("a@b.org A@b.org", "stands here twice"),
+        (" ".join(f"a{n}@b.org" for n in range(51)), "more than 50 at once"),
+    ],
+)
+def test_addresses_are_checked_before_anything_is_sent(emails: str, words: str) -> None:
+    assert words in " ".join(form_of(FILLED | {"invite__emails": emails}).errors["invite__emails"])
