@@ -173,6 +173,7 @@ urlpatterns = [
     path("rewards/", rewards.index, name="rewards"),
     path("rewards/claim/", rewards.claim, name="rewards-claim"),
     path("rewards/mine.<str:style>", rewards.mine_file, name="rewards-mine"),
+    path("rewards/tasks.<str:style>", rewards.seats_file, name="rewards-seats"),
     path("rewards/paid.<str:style>", rewards.paid_file, name="rewards-paid"),
     path("rewards/<int:task>/<int:number>/<str:address>/", rewards.explain, name="why"),
     path(

@@ -60,7 +60,7 @@ def page_of(api: Api) -> Any:
         schema = api.get_openapi_schema()
         context = {
             "chrome": chrome(),
-            "nav": "settings",
+            "nav": "api",
             "groups": groups(schema, request.build_absolute_uri("/").rstrip("/")),
             "count": sum(len(methods) for methods in schema["paths"].values()),
             "info": schema["info"],

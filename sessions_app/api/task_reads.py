@@ -36,6 +36,7 @@ ROUNDS_AT_ONCE = 1_000
 class PointOut(Schema):
     round: int
     final: bool
+    block: int | None  # that finalised the round
     accuracy: float | None
     loss: float | None
     seconds: float | None

@@ -7,6 +7,7 @@ import secrets
 from django.db import models
 from django.utils import timezone
 
+from sessions_app.formats import amount, words
 from sessions_app.models.people import User
 from sessions_app.models.work import Task
 
@@ -77,3 +78,21 @@ class AuditEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.actor_name or 'the console'}: {self.action} {self.target}".strip()
+
+    @property
+    def task_pk(self) -> int | None:
+        """The task that it was done to, if it was one."""
+        kind, _, number = self.target.partition(":")
+        return int(number) if kind == "task" and number.isdigit() else None
+
+    @property
+    def details_shown(self) -> dict[str, object]:
+        """As a person reads them: names in words, amounts in FLT."""
+        shown: dict[str, object] = {}
+        for name, value in self.details.items():
+            if name.endswith("_wei") and str(value).isdigit():
+                shown[words(name.removesuffix("_wei"))] = f"{amount(int(value))} FLT"
+            else:
+                listed = isinstance(value, list)
+                shown[words(name)] = ", ".join(map(str, value)) if listed else value
+        return shown

@@ -9,6 +9,7 @@ from django.db import models
 
 from chain.models import Network
 from sessions_app.models.people import User
+from sessions_app.models.sealed import SealedField
 from sessions_app.models.work import Task
 
 
@@ -58,7 +59,7 @@ class Webhook(models.Model):
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="webhooks")
     url = models.URLField(max_length=500)
     events = models.JSONField(default=list)  # names of sessions_app.services.outreach.EVENTS
-    secret = models.CharField(max_length=60, default=webhook_secret, editable=False)
+    secret = SealedField(max_length=255, default=webhook_secret, editable=False)
     active = models.BooleanField(default=True)
     created_at = models.DateTimeField(auto_now_add=True)
 

@@ -217,7 +217,7 @@ def compare(pks: Sequence[int]) -> Comparison:
     compared = [
         Compared(
             task=task,
-            pill=task_pill(task.stage, task.phase),
+            pill=task_pill(task),
             key=at % COLOURS + 1,
             dash=DASHES[(at + at // COLOURS) % len(DASHES)],
             members=task.member_count,

@@ -63,6 +63,22 @@ class Health:
         return f"Works; keep an eye on: {', '.join(slow)}." if slow else "All is well."
 
 
+CHECK_COLUMNS = ("part", "state", "tone", "figures", "next_step")
+
+
+def check_records(checks: Sequence[Check]) -> list[dict[str, str]]:
+    return [
+        {
+            "part": check.name,
+            "state": check.word,
+            "tone": check.tone,
+            "figures": check.figures,
+            "next_step": check.next_step,
+        }
+        for check in checks
+    ]
+
+
 def health() -> Health:
     """Five queries, and two questions to Redis."""
     checks = [*_chain(), _outbox(), *_redis(), _database(), _disk()]

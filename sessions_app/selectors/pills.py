@@ -27,7 +27,9 @@ _PHASE_PILLS = {
 }
 
 
-def task_pill(stage: str, phase: str) -> Pill:
+def task_pill(task: Task) -> Pill:
+    if task.phase == Task.Phase.RUNNING and task.paused_at is not None:
+        return Pill("Paused", "wait")
     by_phase = {str(key): pill for key, pill in _PHASE_PILLS.items()}
     by_stage = {str(key): pill for key, pill in _STAGE_PILLS.items()}
-    return by_phase.get(phase) or by_stage.get(stage) or Pill("On chain", "run")
+    return by_phase.get(task.phase) or by_stage.get(task.stage) or Pill("On chain", "run")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 from django.db.models import Count, F, FloatField, OuterRef, Q, QuerySet, Subquery, Sum
@@ -15,7 +16,7 @@ from django.utils import timezone
 
 from chain.models import OutgoingStatus, OutgoingTransaction
 from sessions_app.access import addresses_of
-from sessions_app.formats import count
+from sessions_app.formats import count, exact_amount
 from sessions_app.models import (
     Invitation,
     Participant,
@@ -85,6 +86,33 @@ def task_list(viewer: User, *, kind: str = "all", before: int | None = None) -> 
     return TaskList(rows, counts[kind], kind, counts, rows[-1].pk if more else None)
 
 
+TASK_COLUMNS = (
+    *("task", "title", "state", "configuration", "owner", "rounds_done", "rounds"),
+    *("accuracy_percent", "members", "max_members", "pool_flt", "allocated_flt", "created_at"),
+)
+EXPORTED = 10_000  # rows of a file
+
+
+def task_records(viewer: User, kind: str) -> Iterator[dict[str, Any]]:
+    """All tasks of a kind, newest first."""
+    for row in task_rows(Task.objects.filter(FILTERS[kind]), viewer, limit=EXPORTED):
+        yield {
+            "task": row.pk,
+            "title": row.title,
+            "state": row.pill.label,
+            "configuration": row.labels,
+            "owner": row.owner,
+            "rounds_done": row.rounds_done,
+            "rounds": row.rounds,
+            "accuracy_percent": row.accuracy_ppm / 10_000 if row.accuracy_ppm is not None else None,
+            "members": row.members,
+            "max_members": row.max_members,
+            "pool_flt": exact_amount(row.pool),
+            "allocated_flt": exact_amount(row.allocated),
+            "created_at": row.created_at.isoformat(timespec="seconds"),
+        }
+
+
 def task_rows(tasks: QuerySet[Task], viewer: User, *, limit: int) -> list[TaskRow]:
     """One query."""
     finalized = Round.objects.filter(task=OuterRef("pk"), phase=Round.Phase.FINALIZED)
@@ -106,7 +134,7 @@ def task_rows(tasks: QuerySet[Task], viewer: User, *, limit: int) -> list[TaskRo
             TaskRow(
                 pk=task.pk,
                 title=task.title,
-                pill=task_pill(task.stage, task.phase),
+                pill=task_pill(task),
                 labels=" · ".join(config_labels(config)) if config else "Another client's task",
                 owner=task.owner.short_name if task.owner else "another client",
                 rounds_done=task.rounds_done,

@@ -22,7 +22,7 @@ from django.utils import timezone
 
 from chain.models import Network, OutgoingStatus, OutgoingTransaction
 from sessions_app import publish
-from sessions_app.formats import amount, percent, words
+from sessions_app.formats import amount, count, percent, words
 from sessions_app.models import (
     Notification,
     OutreachCursor,
@@ -118,13 +118,19 @@ def _chain_event(event: TaskEvent) -> int:
         key=f"{name}:{task.pk}",
         thread=f"{name}:{task.pk}",
         title=f"{task.title} is {'completed' if done else 'cancelled'}",
-        text=f"{task.current_round} rounds; what was earned can be claimed.",
+        text=_ending(task),
         task=task,
         at=at,
         tone="ok" if done else "wait",
         data=data,
     )
     return tell({*_owner(task), *_people_of(task)}, news)
+
+
+def _ending(task: Task) -> str:
+    done = task.round_set.filter(phase=Round.Phase.FINALIZED).count()
+    text = f"{done} of {count(task.rounds, 'round')} finished."
+    return f"{text} What was earned can be claimed." if done else text
 
 
 def _round_finalized(task: Task, number: int, at: datetime, data: dict[str, Any]) -> int:

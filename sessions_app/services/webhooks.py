@@ -144,6 +144,10 @@ def deliver(pk: int) -> WebhookDelivery:
 def _post(row: WebhookDelivery, body: bytes) -> int:
     """To an address that was just checked, not to a name that may have moved since."""
     hook = row.webhook
+    if not hook.secret:
+        raise InvalidWebhook(
+            "The secret cannot be read: SECRET_KEY has changed. Set the webhook again."
+        )
     parts = urlsplit(hook.url)
     address = addresses_checked(hook.url)[0]
     host = f"[{address}]" if ":" in address else address

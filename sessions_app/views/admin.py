@@ -12,23 +12,41 @@ from sessions_app.errors import NotAllowed, WrongStage
 from sessions_app.models import MaintenanceJob, User
 from sessions_app.selectors.ledger.contract import contract_list
 from sessions_app.selectors.people.accounts import (
+    USER_COLUMNS,
     audit_actions,
     audit_export,
     audit_list,
     user_list,
+    user_records,
 )
+from sessions_app.selectors.people.news import JOB_COLUMNS, job_records
 from sessions_app.services import maintenance as jobs
 from sessions_app.services import people
 from sessions_app.views.base import acts, page, viewer
+from sessions_app.views.files import file_asked
 
 JOBS_SHOWN = 20
+
+
+def _query(request: HttpRequest) -> str:
+    """The filter without its place in the list."""
+    query = request.GET.copy()
+    query.pop("before", None)
+    return query.urlencode()
 
 
 @login_required
 @require_GET
 @acts("user.list")
 def users(request: HttpRequest) -> HttpResponse:
-    context = {"found": user_list(request.GET.dict()), "roles": User.Role.choices}
+    given = request.GET.dict()
+    if file := file_asked(request, lambda: user_records(given), USER_COLUMNS, "users"):
+        return file
+    context = {
+        "found": user_list(given),
+        "roles": User.Role.choices,
+        "query": _query(request),
+    }
     return page(request, "pages/users.html", context, nav="admin")
 
 
@@ -74,9 +92,7 @@ def audit(request: HttpRequest) -> HttpResponse:
         answer = HttpResponse(audit_export(given, style), content_type=kind)
         answer["Content-Disposition"] = f'attachment; filename="audit.{style}"'
         return answer
-    query = request.GET.copy()
-    query.pop("before", None)
-    context = {"found": audit_list(given), "actions": audit_actions(), "query": query.urlencode()}
+    context = {"found": audit_list(given), "actions": audit_actions(), "query": _query(request)}
     return page(request, "pages/audit.html", context, nav="admin")
 
 
@@ -98,6 +114,8 @@ def maintenance(request: HttpRequest) -> HttpResponse:
             return redirect("maintenance")
         except WrongStage as error:
             trouble = str(error)
+    if file := file_asked(request, job_records, JOB_COLUMNS, "jobs"):
+        return file
     rows = list(MaintenanceJob.objects.select_related("requested_by")[:JOBS_SHOWN])
     context = {
         "jobs": [(job, None if job.is_over else jobs.progress_of(job.pk)) for job in rows],

@@ -5,19 +5,32 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from django.http import HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 
 from sessions_app.selectors.ledger import BadQuery
 from sessions_app.selectors.ledger.export import FORMATS
 from sessions_app.selectors.task.series import csv_text
 
+Records = Iterable[Mapping[str, Any]]
 
-def download(
-    records: Iterable[Mapping[str, Any]], columns: Sequence[str], name: str, style: str
-) -> HttpResponse:
+
+def file_asked(
+    request: HttpRequest, records: Callable[[], Records], columns: Sequence[str], name: str
+) -> HttpResponse | None:
+    """The file that ``?format=`` asks for; None when the page is wanted."""
+    style = request.GET.get("format", "")
+    if not style:
+        return None
+    try:
+        return download(records(), columns, name, style)
+    except BadQuery as error:
+        raise Http404(str(error)) from error
+
+
+def download(records: Records, columns: Sequence[str], name: str, style: str) -> HttpResponse:
     """Raises BadQuery for a style that is neither csv nor json."""
     if style not in FORMATS:
         raise BadQuery(f"There is no format “{style[:20]}”; choose {' or '.join(FORMATS)}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from celery import current_app
@@ -14,7 +15,7 @@ from kombu.exceptions import OperationalError
 
 from sessions_app.access import addresses_of
 from sessions_app.models import User
-from sessions_app.selectors.health import health
+from sessions_app.selectors.health import CHECK_COLUMNS, check_records, health
 from sessions_app.selectors.ledger import find, find_named
 from sessions_app.selectors.people.profile import earnings_of
 from sessions_app.selectors.tasks import (
@@ -26,6 +27,7 @@ from sessions_app.selectors.tasks import (
     participant_home,
 )
 from sessions_app.views.base import acts, page, viewer
+from sessions_app.views.files import file_asked
 
 THEME_COOKIE_SECONDS = 365 * 24 * 3600
 PING_SECONDS = 0.7
@@ -55,7 +57,11 @@ def home(request: HttpRequest) -> HttpResponse:
 @require_GET
 @acts("health.view")
 def health_page(request: HttpRequest) -> HttpResponse:
-    context = {"health": health()}
+    found = health()
+    checks = partial(check_records, found.checks)
+    if file := file_asked(request, checks, CHECK_COLUMNS, "health"):
+        return file
+    context = {"health": found}
     if request.GET.get("part"):
         return render(request, "partials/health.html", context)
     return page(request, "pages/health.html", context, nav="health")

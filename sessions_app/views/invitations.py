@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
@@ -14,9 +16,14 @@ from sessions_app.accounts.adapter import MAILED_KEY, SESSION_KEY
 from sessions_app.accounts.forms import InvitationForm
 from sessions_app.errors import BcflError, InvalidInvitation
 from sessions_app.models import Invitation
-from sessions_app.selectors.people.accounts import invitation_list
+from sessions_app.selectors.people.accounts import (
+    INVITATION_COLUMNS,
+    invitation_list,
+    invitation_records,
+)
 from sessions_app.services import invitations as service
 from sessions_app.views.base import acts, page, viewer
+from sessions_app.views.files import file_asked
 
 
 @login_required
@@ -24,6 +31,9 @@ from sessions_app.views.base import acts, page, viewer
 def invitations(request: HttpRequest) -> HttpResponse:
     """Those the person may see, and the form for a new one (``?task=5`` names its task)."""
     user = viewer(request)
+    records = partial(invitation_records, user)
+    if file := file_asked(request, records, INVITATION_COLUMNS, "invitations"):
+        return file
     initial = {"task": request.GET.get("task")} if request.GET.get("task", "").isdigit() else {}
     form = InvitationForm(request.POST or None, by=user, initial=initial)
     if request.method == "POST" and form.is_valid():

@@ -13,11 +13,18 @@ from sessions_app.errors import BcflError
 from sessions_app.formats import amount, count
 from sessions_app.selectors.ledger import BadQuery
 from sessions_app.selectors.people.mine import addresses_of
-from sessions_app.selectors.people.profile import REWARD_COLUMNS, all_rewards_of, reward_record
+from sessions_app.selectors.people.profile import (
+    REWARD_COLUMNS,
+    all_rewards_of,
+    reward_record,
+    seats_of,
+)
 from sessions_app.selectors.people.rewards import (
     PAID_COLUMNS,
+    SEAT_COLUMNS,
     paid_record,
     rewards_page,
+    seat_record,
     tasks_paid,
 )
 from sessions_app.selectors.people.why import MODES, NoReward, Why, chain_root, check_data, why
@@ -55,6 +62,13 @@ def index(request: HttpRequest) -> HttpResponse:
 def mine_file(request: HttpRequest, style: str) -> HttpResponse:
     rows = map(reward_record, all_rewards_of(addresses_of(viewer(request))))
     return download(rows, REWARD_COLUMNS, "my-rewards", style)
+
+
+@login_required
+@require_GET
+def seats_file(request: HttpRequest, style: str) -> HttpResponse:
+    rows = map(seat_record, seats_of(addresses_of(viewer(request))))
+    return download(rows, SEAT_COLUMNS, "my-rewards-by-task", style)
 
 
 @login_required

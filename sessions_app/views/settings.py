@@ -19,9 +19,16 @@ from sessions_app import audit
 from sessions_app.accounts.forms import ProfileForm
 from sessions_app.errors import InvalidToken, InvalidWebhook, WrongStage
 from sessions_app.models import ApiToken, Notification, User, Webhook
+from sessions_app.selectors.people.news import (
+    DELIVERY_COLUMNS,
+    NEWS_COLUMNS,
+    delivery_records,
+    news_records,
+)
 from sessions_app.services import outreach, people, webhooks
 from sessions_app.services.tokens import token_create, token_revoke, tokens_of
 from sessions_app.views.base import acts, page, viewer
+from sessions_app.views.files import file_asked
 
 NEWS_SHOWN = 100
 DELIVERIES_SHOWN = 50
@@ -175,7 +182,16 @@ def webhook(request: HttpRequest, pk: int) -> HttpResponse:
         webhooks.webhook_test(webhook=hook, by=user)
         messages.success(request, "A ping is on its way; its result appears below.")
         return redirect("webhook", pk)
-    context = {"hook": hook, "deliveries": hook.deliveries.all()[:DELIVERIES_SHOWN]}
+    file = file_asked(
+        request, lambda: delivery_records(hook), DELIVERY_COLUMNS, f"webhook-{pk}-deliveries"
+    )
+    if file:
+        return file
+    context = {
+        "hook": hook,
+        "told": [outreach.EVENTS[name][0] for name in hook.events if name in outreach.EVENTS],
+        "deliveries": hook.deliveries.all()[:DELIVERIES_SHOWN],
+    }
     if request.GET.get("part"):
         return render(request, "partials/deliveries.html", context)
     return page(request, "pages/webhook.html", context, nav="settings")
@@ -205,6 +221,8 @@ def notifications(request: HttpRequest) -> HttpResponse:
     if request.method == "POST":
         mine.filter(read_at=None).update(read_at=timezone.now())
         return redirect("notifications")
+    if file := file_asked(request, lambda: news_records(user), NEWS_COLUMNS, "notifications"):
+        return file
     context = {"news": mine.select_related("task")[:NEWS_SHOWN]}
     return page(request, "pages/notifications.html", context, nav="")
 

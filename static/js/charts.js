@@ -2,8 +2,8 @@
 // theme redraws them; the round under the pointer, or chosen by arrow keys, is marked in all.
 import { Heat } from "./heat.js";
 import { mark, markedRound, onMark, steppable } from "./marks.js";
-import { accuracyRange, colour, compact, element, money, per, plain, plannedRounds, roundsAxis, SERIES_COLOURS,
-  valueAxis } from "./plots.js";
+import { accuracyRange, blocksAxis, colour, compact, element, money, per, plain, plannedRounds, roundsAxis, SERIES_COLOURS,
+  valueAxis, whole } from "./plots.js";
 import { Small } from "./small.js";
 import { table } from "./tables.js";
 
@@ -56,6 +56,7 @@ export class Charts {
 
   take(series) {
     this.planned = series.rounds_planned;
+    this.created = series.created_block;
     this.participants = series.participants;
     this.members = series.member_count;
     series.points.forEach((point) => this.points.set(point.round, point));
@@ -97,9 +98,32 @@ export class Charts {
       const top = list.map((p) => p.gas_submit + p.gas_score + p.gas_aggregate);
       return [rounds, top, list.map((p) => p.gas_submit)];
     }
-    const values = this.participants.map((_, i) => [0, ...list.map((p) => p[this.mode][i] ?? null)]);
+    const mined = this.mined();
+    const values = this.participants.map((_, i) => [0, ...mined.map((p) => p[this.mode][i] ?? null)]);
     if (this.mode === "wallet") values.forEach((line) => (line[0] = null));
-    return [[0, ...rounds], ...values];
+    return [[this.created ?? 0, ...mined.map((p) => p.block)], ...values];
+  }
+
+  // Rounds that a block has finalised: balances go by blocks, everything else by rounds.
+  mined() {
+    return this.list().filter((p) => p.block !== null);
+  }
+
+  // Where a round stands on a chart's own axis; null: not there yet.
+  at(plot, round) {
+    return plot === this.plots.tokens ? (this.points.get(round)?.block ?? null) : round;
+  }
+
+  roundAt(plot, index) {
+    return plot === this.plots.tokens ? (this.mined()[index - 1]?.round ?? null) : plot.data[0][index];
+  }
+
+  // Room for the blocks to come, as the other charts have for the rounds to come.
+  blocksRange() {
+    const mined = this.mined();
+    const first = this.created ?? 0;
+    const last = mined.at(-1)?.block ?? first + 1;
+    return [first, first + ((last - first) * plannedRounds(this.last(), this.planned)) / Math.max(mined.length, 1)];
   }
 
   options(name) {
@@ -117,7 +141,7 @@ export class Charts {
 
   x(name) {
     const planned = plannedRounds(this.last(), this.planned);
-    const range = { gas: [0.4, planned + 0.6], tokens: [0, planned] }[name] || [1, planned];
+    const range = name === "gas" ? [0.4, planned + 0.6] : [1, planned];
     return { time: false, range: () => range };
   }
 
@@ -155,7 +179,7 @@ export class Charts {
 
   tokensOptions() {
     return {
-      scales: { x: this.x("tokens") },
+      scales: { x: { time: false, range: () => this.blocksRange() } },
       series: [
         {},
         ...this.participants.map((_, i) => ({
@@ -165,7 +189,7 @@ export class Charts {
           points: { show: false },
         })),
       ],
-      axes: [roundsAxis(), valueAxis({ values: (_, ticks) => ticks.map((t) => compact.format(t)) })],
+      axes: [blocksAxis(), valueAxis({ values: (_, ticks) => ticks.map((t) => compact.format(t)) })],
     };
   }
 
@@ -208,7 +232,7 @@ export class Charts {
   hover(u) {
     if (this.marking) return;
     const at = u.cursor.idx;
-    mark(at === null || at === undefined || u.cursor.left < 0 ? null : u.data[0][at]);
+    mark(at === null || at === undefined || u.cursor.left < 0 ? null : this.roundAt(u, at));
   }
 
   // Puts the marked round's line in every chart, and its numbers below each.
@@ -216,8 +240,8 @@ export class Charts {
     this.marking = true;
     for (const plot of [...Object.values(this.plots), ...this.small.plots]) {
       const round = markedRound();
-      const left = round === null ? -10 : plot.valToPos(round, "x");
-      plot.setCursor({ left, top: round === null ? -10 : 10 }, false, false);
+      const at = round === null ? null : this.at(plot, round);
+      plot.setCursor({ left: at === null ? -10 : plot.valToPos(at, "x"), top: at === null ? -10 : 10 }, false, false);
     }
     this.marking = false;
     LINES.concat("participants", "contribution").forEach((name) => this.readout(name));
@@ -267,7 +291,8 @@ export class Charts {
     const point = this.shown(name);
     node.replaceChildren();
     if (!point) return;
-    node.append(element("span", { text: `Round ${point.round}` }));
+    const block = name === "tokens" && point.block !== null ? `, block ${whole.format(point.block)}` : "";
+    node.append(element("span", { text: `Round ${point.round}${block}` }));
     for (const [label, value, key] of this.numbers(name, point)) {
       const item = element("span", {}, `${label} `, element("b", { text: value }));
       if (key && name === "tokens") item.prepend(element("i", { class: `key s${key}` }));

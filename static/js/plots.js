@@ -27,6 +27,13 @@ export const roundsAxis = () => ({
   values: (_, ticks) => ticks.map((tick) => (Number.isInteger(tick) && tick > 0 ? String(tick) : "")),
 });
 
+export const blocksAxis = () => ({
+  ...roundsAxis(),
+  space: 60,
+  incrs: [1, 10, 100, 1e3, 1e4, 1e5, 1e6].flatMap((power) => [power, 2 * power, 5 * power]),
+  values: (_, ticks) => ticks.map((tick) => whole.format(tick)),
+});
+
 export const valueAxis = (extra = {}) => ({
   stroke: colour("--ink-3"),
   grid: { stroke: colour("--line"), width: 1 },

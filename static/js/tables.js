@@ -17,7 +17,10 @@ const COLUMNS = {
     ["Aggregate", (p) => whole.format(p.gas_aggregate)],
     ["Together", (p) => whole.format(p.gas_submit + p.gas_score + p.gas_aggregate)],
   ],
-  tokens: (charts) => charts.participants.map((who, i) => [who.name, (p) => flt(p[charts.mode][i])]),
+  tokens: (charts) => [
+    ["Block", (p) => (p.block === null ? "–" : whole.format(p.block))],
+    ...charts.participants.map((who, i) => [`${who.name}, FLT`, (p) => flt(p[charts.mode][i])]),
+  ],
   participants: (charts) => charts.participants.map((who, i) => [`${who.name}, %`, (p) => per(p.held_out[i])]),
   contribution: (charts) =>
     charts.participants.map((who, i) => [

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import pytest
 from allauth.usersessions.models import UserSession
+from django.db import connection
 from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
@@ -26,9 +27,11 @@ from sessions_app.models import (
     Notification,
     Task,
     User,
+    Webhook,
     WebhookDelivery,
 )
 from sessions_app.services import outreach, webhooks
+from sessions_app.services.invitations import invitation_create
 from sessions_app.tasks import deliver_webhook, tell_people
 from tests import factories
 
@@ -325,3 +328,61 @@ def test_choices_of_news_are_kept(
         callback()
     assert [letter.subject for letter in mailoutbox] == ["BCFL Console: Mailed is completed"]
     assert not Notification.objects.filter(user=operator).exists()
+
+
+EXPORTS = {
+    "/users/": "username",
+    "/users/?role=operator": "username",
+    "/invitations/": "email",
+    "/maintenance/": "kind",
+    "/health/": "part",
+    "/notifications/": "title",
+    "/tasks/": "title",
+    "/tasks/?show=ended": "title",
+}
+
+
+@pytest.mark.parametrize(("path", "column"), EXPORTS.items())
+def test_lists_are_files_too(
+    as_admin: Client, admin: User, operator: User, path: str, column: str
+) -> None:
+    factories.finished_task(operator, title="=A formula")
+    as_admin.post("/maintenance/", {"kind": "reconcile"})
+    invitation_create(by=admin, role="operator", email="new@example.org")
+    Notification.objects.create(user=admin, event="fault", key="k", title="=1", at=timezone.now())
+    join = "&" if "?" in path else "?"
+    page = as_admin.get(path).content.decode()
+    assert "format=csv" in page
+    assert "format=json" in page
+    rows = list(
+        csv.DictReader(as_admin.get(f"{path}{join}format=csv").content.decode().split("\n"))
+    )
+    told = json.loads(as_admin.get(f"{path}{join}format=json").content)
+    assert len(rows) == len(told) > 0
+    assert list(rows[0]) == list(told[0])
+    assert not any(row[column].startswith("=") for row in rows), "no formula for a spreadsheet"
+    assert as_admin.get(f"{path}{join}format=xml").status_code == 404
+
+
+def test_what_was_delivered_is_a_file(as_operator: Client, operator: User) -> None:
+    hook = operator.webhooks.create(url="https://example.org/", events=["fault"])
+    row = webhooks.webhook_test(webhook=hook, by=operator)
+    told = json.loads(as_operator.get(f"/settings/webhooks/{hook.pk}/?format=json").content)
+    assert [line["id"] for line in told] == [str(row.uuid)]
+
+
+def test_the_secret_of_a_webhook_is_not_in_the_database(
+    as_operator: Client, operator: User, settings: Settings
+) -> None:
+    hook = operator.webhooks.create(url="https://example.org/", events=["fault"])
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT secret FROM sessions_app_webhook")
+        (stored,) = cursor.fetchone()
+    secret = Webhook.objects.get(pk=hook.pk).secret
+    assert secret.startswith("whsec_")
+    assert secret not in stored
+    settings.SECRET_KEY = "another"
+    as_operator.force_login(operator)
+    row = webhooks.deliver(webhooks.webhook_test(webhook=hook, by=operator).pk)
+    assert "SECRET_KEY has changed" in row.error
+    assert "cannot be read" in as_operator.get(f"/settings/webhooks/{hook.pk}/").content.decode()

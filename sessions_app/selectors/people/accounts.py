@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from django.core.exceptions import BadRequest
 from django.db.models import Count, Q, QuerySet
@@ -28,6 +28,29 @@ def invitation_list(viewer: User) -> QuerySet[Invitation]:
     return found[:INVITATIONS_SHOWN]
 
 
+INVITATION_COLUMNS = (
+    *("id", "email", "role", "state", "task", "created_at", "expires_at", "invited_by", "used_by"),
+    "mail_error",
+)
+
+
+def invitation_records(viewer: User) -> Iterator[Mapping[str, Any]]:
+    """As listed, without the links: a file is passed on more easily than a page."""
+    for row in invitation_list(viewer):
+        yield {
+            "id": row.pk,
+            "email": row.email,
+            "role": row.role,
+            "state": row.state,
+            "task": row.task_id,
+            "created_at": row.created_at.isoformat(timespec="seconds"),
+            "expires_at": row.expires_at.isoformat(timespec="seconds"),
+            "invited_by": row.invited_by.get_username() if row.invited_by else "",
+            "used_by": row.used_by.get_username() if row.used_by else "",
+            "mail_error": row.mail_error,
+        }
+
+
 Row = TypeVar("Row", User, AuditEntry)
 
 
@@ -40,6 +63,35 @@ class Listed(Generic[Row]):
 
 def user_list(given: Mapping[str, str]) -> Listed[User]:
     """Newest accounts first, by name, e-mail or role. One query."""
+    return _page(_users(given), given)
+
+
+USER_COLUMNS = (
+    *("id", "username", "name", "email", "role", "active", "tasks", "joined_at", "last_signed_in"),
+    "address",
+)
+
+
+def user_records(given: Mapping[str, str]) -> Iterator[Mapping[str, Any]]:
+    """All that the filter leaves, newest first."""
+    for row in _users(given).order_by("-pk")[:EXPORTED]:
+        yield {
+            "id": row.pk,
+            "username": row.get_username(),
+            "name": row.get_full_name(),
+            "email": row.email,
+            "role": row.role,
+            "active": row.is_active,
+            "tasks": row.task_count,
+            "joined_at": row.date_joined.isoformat(timespec="seconds"),
+            "last_signed_in": row.last_login.isoformat(timespec="seconds")
+            if row.last_login
+            else None,
+            "address": row.account.address if row.account else "",
+        }
+
+
+def _users(given: Mapping[str, str]) -> Any:
     found = User.objects.annotate(task_count=Count("tasks")).select_related("account")
     if query := given.get("q", "").strip():
         found = found.filter(
@@ -50,7 +102,7 @@ def user_list(given: Mapping[str, str]) -> Listed[User]:
         )
     if given.get("role") in User.Role.values:
         found = found.filter(role=given["role"])
-    return _page(found, given)
+    return found
 
 
 def audit_list(given: Mapping[str, str]) -> Listed[AuditEntry]:

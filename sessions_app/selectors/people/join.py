@@ -15,8 +15,8 @@ from sessions_app.models import Participant, Task, User
 from sessions_app.selectors.ledger.rows import chain_id
 from sessions_app.selectors.people.mine import addresses_of
 from sessions_app.selectors.people.people import Party, names_of
+from sessions_app.selectors.pills import Pill, task_pill
 from sessions_app.selectors.task.config import Fact, config_labels, configuration_facts, task_config
-from sessions_app.selectors.task.page import Pill, task_pill
 
 MODES = {
     "equal": "equally among all whose update counts",
@@ -64,7 +64,7 @@ def join_page(task: Task, viewer: User) -> JoinPage:
     deadline = _join_deadline(task)
     return JoinPage(
         task=task,
-        pill=task_pill(task.stage, task.phase),
+        pill=task_pill(task),
         labels=config_labels(config) if config else ["Created by another client"],
         facts=configuration_facts(config),
         operator=names.party(task.operator_address) if task.operator_address else _nobody(),

@@ -14,7 +14,7 @@ from sessions_app.models import Claim, Participant, Reward, Round, RoundRun, Tas
 from sessions_app.selectors.ledger.rows import chain_id, network_id
 from sessions_app.selectors.people.participants import Person, iso, participant_one
 from sessions_app.selectors.people.people import Party, names_of
-from sessions_app.selectors.task.page import Pill, task_pill
+from sessions_app.selectors.pills import Pill, task_pill
 
 SHOWN = 20
 CHART_POINTS = 500
@@ -165,7 +165,7 @@ def seats_of(addresses: Sequence[str]) -> list[Seat]:
     return [
         Seat(
             task=member.task,
-            pill=task_pill(member.task.stage, member.task.phase),
+            pill=task_pill(member.task),
             status=member.get_status_display(),
             party=names.party(member.address),
             updates=counts[member.pk][0],

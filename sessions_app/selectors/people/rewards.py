@@ -17,7 +17,7 @@ from sessions_app.selectors.ledger.rows import network_id
 from sessions_app.selectors.people.mine import addresses_of
 from sessions_app.selectors.people.people import Party, names_of
 from sessions_app.selectors.people.profile import RewardRow, Seat, rewards_of, seats_of
-from sessions_app.selectors.task.page import Pill, task_pill
+from sessions_app.selectors.pills import Pill, task_pill
 
 LINES = 25
 
@@ -137,7 +137,7 @@ def tasks_paid(user: User) -> list[Paid]:
     return [
         Paid(
             task=task,
-            pill=task_pill(task.stage, task.phase),
+            pill=task_pill(task),
             pool=task.pool_funded,
             credited=task.pool_allocated,
             claimed=claimed.get(task.pk, 0),

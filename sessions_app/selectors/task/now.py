@@ -156,9 +156,14 @@ def _cancelled(data: TaskData) -> Now:
     task = data.task
     done = len(data.finalized)
     text = (
-        f"It ended after {done} of {task.rounds} rounds. {amount(task.pool_returned)} FLT of the "
-        "pool went back to the operator; what was earned stays claimable."
+        f"It ended after {done} of {count(task.rounds, 'round')}. "
+        f"{amount(task.pool_returned)} FLT of the pool went back to the operator"
     )
+    held = sum(max(m.stake - m.stake_returned, 0) for m in data.active)
+    open_claims = sum(max(m.earned - m.claimed, 0) for m in data.members)
+    if open_claims:
+        text += f"; {amount(open_claims)} FLT are earned and can be claimed"
+    text += f"; {amount(held)} FLT of stakes can be taken back." if held else "."
     labels = [f"{done} of {task.rounds} rounds", "Cancelled"]
     return Now("Cancelled.", text, "wait", _steps(labels, 2), note=_took(task))
 

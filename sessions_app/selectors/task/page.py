@@ -124,6 +124,7 @@ class TaskPage:
     terms: Sequence[Fact]
     config_json: str
     is_draft: bool
+    never_trained: bool  # it ended before a round was final
     escrow: int  # wei that start puts in escrow
     stake: int
     rounds_planned: int
@@ -155,6 +156,7 @@ def task_page(data: TaskData, viewer: User) -> TaskPage:
         terms=term_facts(task),
         config_json=config.canonical_bytes().decode() if config else "",
         is_draft=task.stage in (Task.Stage.DRAFT, Task.Stage.FAILED),
+        never_trained=task.is_finished and not data.finalized,
         escrow=task.pool,
         stake=task.stake,
         rounds_planned=task.rounds,
@@ -175,7 +177,7 @@ def _head(data: TaskData, config: TaskConfig | None) -> Head:
     return Head(
         pk=task.pk,
         title=task.title,
-        pill=_pill(task),
+        pill=task_pill(task),
         facts=config_labels(config) if config else ["Created by another client"],
         config_hash=task.config_hash,
         config_matches=matches,
@@ -183,12 +185,6 @@ def _head(data: TaskData, config: TaskConfig | None) -> Head:
         onchain_id=task.onchain_id,
         created_tx=task.created_tx,
     )
-
-
-def _pill(task: Task) -> Pill:
-    if task.phase == Task.Phase.RUNNING and task.paused_at is not None:
-        return Pill("Paused", "wait")
-    return task_pill(task.stage, task.phase)
 
 
 def _actions(data: TaskData, viewer: User, rows: Sequence[ParticipantRow]) -> Actions:

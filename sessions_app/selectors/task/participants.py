@@ -108,7 +108,8 @@ def _this_round(
     if task.phase == Task.Phase.OPEN:
         return Pill("Joined", "ok"), 100, ""
     if task.is_finished:
-        return Pill("Finished", ""), 100, ""
+        ended = task.phase == Task.Phase.COMPLETED
+        return Pill("Finished" if ended else "Ended", ""), 100 if ended else 0, ""
     if member.pk in data.submitted:
         return Pill("Submitted", "ok"), 100, ""
     run = data.training.get(member.address)

@@ -28,14 +28,16 @@ _CALL_OF_EVENT = {
 
 @dataclass(frozen=True)
 class RoundPoint:
-    """``accuracy`` in per cent; ``epsilon``: what the rounds so far have spent of a participant's
-    privacy (None without noise); gas in units, by kind of call. In the order of ``participants``:
-    ``earned`` (in the task so far) and ``wallet`` (token balance when the round ended) in wei,
-    ``share`` of the round's reward (0 to 1), ``score`` as on chain, ``held_out`` accuracy (per
-    cent) and ``held_out_loss`` of each update on the evaluator's data."""
+    """``block``: the one that finalised the round; ``accuracy`` in per cent; ``epsilon``: what
+    the rounds so far have spent of a participant's privacy (None without noise); gas in units, by
+    kind of call. In the order of ``participants``: ``earned`` (in the task so far) and ``wallet``
+    (token balance at ``block``) in wei, ``share`` of the round's reward (0 to 1), ``score`` as on
+    chain, ``held_out`` accuracy (per cent) and ``held_out_loss`` of each update on the
+    evaluator's data."""
 
     round: int
     final: bool
+    block: int | None
     accuracy: float | None
     loss: float | None
     seconds: float | None
@@ -66,7 +68,7 @@ CHARTS: dict[str, tuple[tuple[str, str], ...]] = {
         ("gas_score", "gas_score"),
         ("gas_aggregate", "gas_aggregate"),
     ),
-    "tokens": (("earned", "earned_flt"), ("wallet", "wallet_flt")),
+    "tokens": (("block", "block"), ("earned", "earned_flt"), ("wallet", "wallet_flt")),
     "participants": (
         ("held_out", "accuracy_percent"),
         ("held_out_loss", "loss"),
@@ -80,6 +82,7 @@ _WEI = ("earned", "wallet")
 class Series:
     seq: int
     rounds_planned: int
+    created_block: int | None  # where the lines of the balances begin
     member_count: int
     participants: Sequence[Party]
     points: Sequence[RoundPoint]
@@ -98,6 +101,7 @@ class Series:
         return {
             "seq": self.seq,
             "rounds_planned": self.rounds_planned,
+            "created_block": self.created_block,
             "member_count": self.member_count,
             "participants": [{"address": p.address, "name": p.name} for p in self.participants],
             "points": points,
@@ -167,6 +171,7 @@ def task_series(task: Task, since_round: int = 0) -> Series:
             RoundPoint(
                 round=round_.number,
                 final=final,
+                block=round_.finalized_block,
                 accuracy=ppm / 10_000 if ppm is not None else None,
                 loss=run.loss if run and final else None,
                 seconds=run.seconds if run else None,
@@ -186,6 +191,7 @@ def task_series(task: Task, since_round: int = 0) -> Series:
     return Series(
         seq=task.live_seq,
         rounds_planned=task.rounds,
+        created_block=task.created_block,
         member_count=task.members.count() if len(members) == SHOWN_PARTICIPANTS else len(members),
         participants=[names.party(m.address) for m in members],
         points=points,
