@@ -15,7 +15,7 @@ from agent.errors import AgentError
 from agent.evaluator import Evaluator
 from agent.keys import make_keystore, open_keystore, read_password
 from agent.progress import Screen
-from agent.session import Session, open_session
+from agent.session import Session, open_session, patiently
 from bcfl_client.errors import ClientError
 from chain.errors import ChainError
 from training.errors import TrainingError
@@ -58,7 +58,8 @@ def _with_session(options: argparse.Namespace, screen: Screen) -> int:
         writes=options.command in UPLOADING and not getattr(options, "only_join", False),
     )
     try:
-        return _COMMANDS[options.command](session, options)
+        # Each looks first at what the chain says, so that one may begin it again.
+        return patiently(lambda: _COMMANDS[options.command](session, options), screen)
     finally:
         session.close()
 

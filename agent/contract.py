@@ -7,11 +7,17 @@ from typing import Any
 
 from eth_account.signers.local import LocalAccount
 
-from agent.errors import WrongNetwork
+from agent.errors import StillPending, WrongNetwork
 from chain.builds import COORDINATOR, TOKEN, load, revert_decoder
 from chain.calls import decode_result, encode_call
 from chain.client import ChainClient, call_object
-from chain.errors import ContractReverted, InsufficientFunds, RangeTooLarge
+from chain.errors import (
+    AlreadyKnown,
+    ContractReverted,
+    InsufficientFunds,
+    NonceTaken,
+    RangeTooLarge,
+)
 from chain.events import DecodedEvent, EventDecoder
 from chain.wire import Receipt, quantity
 
@@ -77,8 +83,16 @@ class Contract:
 
     def send(self, function: str, *args: Any, contract: str = COORDINATOR) -> Receipt:
         """Sign, send and wait until it is mined. Raises ContractReverted before anything is spent
-        when the contract would refuse, InsufficientFunds without ETH for the gas."""
+        when the contract would refuse, InsufficientFunds without ETH for the gas, and StillPending
+        while an earlier transaction of this key waits: what it does is not to be done twice."""
         assert self.signer is not None
+        mined = self.client.nonce(self.me)
+        nonce = quantity("nonce", self.client.rpc("eth_getTransactionCount", self.me, "pending"))
+        if nonce > mined:
+            raise StillPending(
+                f"{nonce - mined} transaction(s) of {self.me} wait to be mined, from nonce {mined} "
+                "on. Nothing more is sent before."
+            )
         target = self.address if contract == COORDINATOR else self.token
         data = "0x" + encode_call(load(contract).abi, function, args).hex()
         request = call_object(to=target, data=data, sender=self.me)
@@ -91,7 +105,6 @@ class Contract:
                 f"{function} needs up to {gas * fees.max_fee / 1e18:.6f} ETH for gas, but "
                 f"{self.me} holds {held / 1e18:.6f} ETH. Send it some. Nothing was sent."
             )
-        nonce = quantity("nonce", self.client.rpc("eth_getTransactionCount", self.me, "pending"))
         transaction: dict[str, Any] = {
             "chainId": self.client.chain_id(),
             "nonce": nonce,
@@ -103,7 +116,13 @@ class Contract:
             "value": 0,
         }
         signed = self.signer.sign_transaction(transaction)
-        tx_hash = self.client.send_raw("0x" + bytes(signed.raw_transaction).hex())
+        tx_hash = "0x" + bytes(signed.hash).hex()
+        try:
+            self.client.send_raw("0x" + bytes(signed.raw_transaction).hex())
+        except AlreadyKnown:
+            pass  # another node of --rpc took it first
+        except NonceTaken as error:
+            raise StillPending(f"{error} Looking at what it did.") from error
         receipt = self.client.wait_for_receipt(tx_hash, timeout=RECEIPT_SECONDS)
         if not receipt.succeeded:
             raise ContractReverted(

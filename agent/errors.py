@@ -31,5 +31,9 @@ class NotInTask(AgentError):
     """The key's address is neither a member nor an evaluator of the task."""
 
 
+class StillPending(AgentError):
+    """A transaction of the same key is not mined yet; passes by itself."""
+
+
 class Mismatch(AgentError):
     """A finalised round is not what its updates and scores give."""

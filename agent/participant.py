@@ -233,6 +233,11 @@ def claim(session: Session) -> tuple[int, int]:
 
 def leave(session: Session) -> None:
     """While the task is open the stake comes back at once, later after its end."""
+    status = MEMBER_STATUS[session.contract.read("member", session.task_id, session.me)["status"]]
+    if status == "none":
+        raise NotInTask(
+            f"{session.me} is no member of task {session.task_id}: nothing of yours is in it."
+        )
     receipt = session.contract.send("leave", session.task_id)
     session.screen.say(f"Left in block {receipt.block_number}.")
 
@@ -260,9 +265,11 @@ def _waiting(number: int, state: dict[str, Any]) -> str:
 
 def _complaint(verdict: Verdict) -> str:
     if not verdict.model:
+        refused = "".join(f" Rejected here: {who} ({why})." for who, why in verdict.rejected)
         return (
             f"Round {verdict.number} does NOT hold: the evaluators published the model "
-            f"{verdict.on_chain}, its updates give {verdict.computed}. Tell the other participants."
+            f"{verdict.on_chain}, the updates that the console shows give {verdict.computed}."
+            f"{refused} Tell the other participants."
         )
     return (
         f"Round {verdict.number} does NOT hold: the reward root on chain is not what the scores "

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from agent.console import Console
+from agent.errors import ConsoleLies
 from agent.home import Home
 from agent.ledger import Ledger, RoundFacts
 from chain.merkle import reward_root
@@ -55,7 +56,12 @@ class Recomputer:
             submitted = facts.updates[address]
             content = contents.get(address, "")
             if content:
-                self._console.fetch(content, self._home.blobs)
+                try:
+                    self._console.fetch(content, self._home.blobs)
+                except ConsoleLies as error:
+                    raise ConsoleLies(
+                        f"Round {number}, the update of {address}: {error}"
+                    ) from error
             updates.append(
                 UpdateRef(
                     participant=address,

@@ -16,7 +16,7 @@ from eth_account.signers.local import LocalAccount
 from agent.checks import check_terms
 from agent.console import Console, Terms
 from agent.contract import Contract, connect
-from agent.errors import WrongNetwork
+from agent.errors import StillPending, WrongNetwork
 from agent.home import Home, default_home
 from agent.ledger import Ledger
 from agent.progress import Screen
@@ -34,7 +34,14 @@ from chain.errors import ContractReverted, RetryableError
 from training.specs import TaskConfig
 
 # Pass by themselves: a restart of the console, a lost connection, a node that is busy.
-PASSING = (RetryableError, ConsoleUnreachable, ChainAway, ServerFailed, TooManyRequests)
+PASSING = (
+    RetryableError,
+    StillPending,
+    ConsoleUnreachable,
+    ChainAway,
+    ServerFailed,
+    TooManyRequests,
+)
 # Pass when the console has read the block that we know already; otherwise they stay.
 SETTLING = (Conflict, NotAllowed, NotFound)
 SETTLING_SECONDS = 90.0

@@ -1,8 +1,10 @@
-"""A forwarding HTTP server that keeps everything that a client sent, and may change answers."""
+"""A forwarding HTTP server that keeps everything that a client sent, and may change or lose
+answers."""
 
 from __future__ import annotations
 
 import http.client
+import socket
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,6 +20,9 @@ class Recorder:
     def __init__(self, target: str, change: Change = lambda path, body: body) -> None:
         self.sent: list[bytes] = []
         self.change = change
+        self.away = 0  # so many requests find nobody
+        self.lose = b""  # the answer to the next request with these bytes in it is lost,
+        self.then_away = 0  # and so many more requests find nobody
         place = urlsplit(target)
         recorder = self
 
@@ -26,8 +31,13 @@ class Recorder:
 
             def _forward(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                if recorder.away:
+                    recorder.away -= 1
+                    self._hang_up()
+                    return
                 heads = "\r\n".join(f"{k}: {v}" for k, v in self.headers.items())
-                recorder.sent.append(f"{self.requestline}\r\n{heads}\r\n\r\n".encode() + body)
+                sent = f"{self.requestline}\r\n{heads}\r\n\r\n".encode() + body
+                recorder.sent.append(sent)
                 there = http.client.HTTPConnection(place.hostname or "", place.port, timeout=60)
                 try:
                     there.request(self.command, self.path, body, dict(self.headers.items()))
@@ -39,6 +49,10 @@ class Recorder:
                     data, heads_back, status = b"", [], 502
                 finally:
                     there.close()
+                if recorder.lose and recorder.lose in sent:
+                    recorder.lose, recorder.away = b"", recorder.then_away
+                    self._hang_up()
+                    return
                 self.send_response(status)
                 for name, value in heads_back:
                     if name.lower() not in ("content-length", "transfer-encoding", "connection"):
@@ -46,6 +60,10 @@ class Recorder:
                 self.send_header("Content-Length", str(len(data)))
                 self.end_headers()
                 self.wfile.write(data)
+
+            def _hang_up(self) -> None:
+                self.close_connection = True
+                self.connection.shutdown(socket.SHUT_RDWR)
 
             do_GET = do_POST = do_PATCH = do_HEAD = _forward  # noqa: N815
 
