@@ -17,8 +17,10 @@ from sessions_app.errors import (
     BadInput,
     BcflError,
     ChainTrouble,
+    InvalidInvitation,
     InvalidTask,
     InvalidToken,
+    InvalidWebhook,
     ModelRefused,
     NoSuchVersion,
     NotAllowed,
@@ -171,7 +173,7 @@ def _ours(error: BcflError) -> ApiError:
         )
     if isinstance(error, BadQuery):
         return ApiError(422, "invalid", text, errors=[{"field": "query", "detail": text}])
-    if isinstance(error, (InvalidTask, InvalidToken)):
+    if isinstance(error, (InvalidTask, InvalidToken, InvalidWebhook, InvalidInvitation)):
         field = f"body.{error.field}".rstrip(".")
         return ApiError(422, "invalid", text, errors=[{"field": field, "detail": text}])
     if isinstance(error, NothingToClaim):

@@ -31,6 +31,8 @@ class InvitationIn(Schema):
     email: str = Field("", max_length=254, description="Empty: a link to pass on.")
     role: Literal["operator", "participant", "admin"] = "participant"
     task: int | None = Field(None, ge=1, le=2**53)
+    days: int = Field(7, ge=1, le=invitations.LONGEST_DAYS, description="It is open for.")
+    message: str = Field("", max_length=300, description="A few words that go with it.")
 
 
 class InvitationOut(Schema):
@@ -81,7 +83,12 @@ def invitations_create(request: HttpRequest, body: InvitationIn) -> Any:
     """By e-mail, or with a link that works once. Operators invite participants."""
     task = find_task(body.task) if body.task is not None else None
     made = invitations.invitation_create(
-        by=user_of(request), email=body.email, role=User.Role(body.role), task=task
+        by=user_of(request),
+        email=body.email,
+        role=User.Role(body.role),
+        task=task,
+        days=body.days,
+        message=body.message,
     )
     return Status(201, _invitation(made))
 

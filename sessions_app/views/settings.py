@@ -12,19 +12,19 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
 from sessions_app import audit
 from sessions_app.accounts.forms import ProfileForm
 from sessions_app.errors import InvalidToken, InvalidWebhook, WrongStage
-from sessions_app.models import ApiToken, Notification, User, Webhook
+from sessions_app.models import ApiToken, Notification, Webhook
 from sessions_app.selectors.people.news import (
     DELIVERY_COLUMNS,
     NEWS_COLUMNS,
     delivery_records,
     news_records,
 )
+from sessions_app.services import notifications as notices
 from sessions_app.services import outreach, people, webhooks
 from sessions_app.services.tokens import token_create, token_revoke, tokens_of
 from sessions_app.views.base import acts, page, viewer
@@ -202,12 +202,11 @@ def webhook(request: HttpRequest, pk: int) -> HttpResponse:
 @acts("notification.preferences")
 def notification_choices(request: HttpRequest) -> HttpResponse:
     user = viewer(request)
-    user.notify = {
+    chosen = {
         name: [way for way in outreach.WAYS if request.POST.get(f"{name}:{way}")]
         for name in outreach.EVENTS
     }
-    User.objects.filter(pk=user.pk).update(notify=user.notify)
-    audit.record(user, "notification.preferences", user, user.notify)
+    notices.notifications_choose(user=user, ways=chosen)
     messages.success(request, "Saved. What has come already stays.")
     return redirect("settings")
 
@@ -219,7 +218,7 @@ def notifications(request: HttpRequest) -> HttpResponse:
     user = viewer(request)
     mine = Notification.objects.filter(user=user)
     if request.method == "POST":
-        mine.filter(read_at=None).update(read_at=timezone.now())
+        notices.notifications_read(user=user)
         return redirect("notifications")
     if file := file_asked(request, lambda: news_records(user), NEWS_COLUMNS, "notifications"):
         return file

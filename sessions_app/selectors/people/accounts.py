@@ -61,9 +61,9 @@ class Listed(Generic[Row]):
     given: Mapping[str, str] = field(default_factory=dict)
 
 
-def user_list(given: Mapping[str, str]) -> Listed[User]:
+def user_list(given: Mapping[str, str], *, limit: int = PAGE) -> Listed[User]:
     """Newest accounts first, by name, e-mail or role. One query."""
-    return _page(_users(given), given)
+    return _page(_users(given), given, limit)
 
 
 USER_COLUMNS = (
@@ -105,9 +105,9 @@ def _users(given: Mapping[str, str]) -> Any:
     return found
 
 
-def audit_list(given: Mapping[str, str]) -> Listed[AuditEntry]:
+def audit_list(given: Mapping[str, str], *, limit: int = PAGE) -> Listed[AuditEntry]:
     """Newest first, one page. One query."""
-    return _page(_audit(given).select_related("actor"), given)
+    return _page(_audit(given).select_related("actor"), given, limit)
 
 
 def audit_actions() -> list[str]:
@@ -151,13 +151,13 @@ def _audit(given: Mapping[str, str]) -> QuerySet[AuditEntry]:
     return found
 
 
-def _page(found: QuerySet[Row], given: Mapping[str, str]) -> Listed[Row]:
+def _page(found: QuerySet[Row], given: Mapping[str, str], limit: int) -> Listed[Row]:
     before = given.get("before", "")
     if before:
         if not before.isdigit():
             raise BadRequest(f"before={before[:20]} is not a whole number.")
         found = found.filter(pk__lt=int(before))
-    rows = list(found.order_by("-pk")[: PAGE + 1])
-    more = len(rows) > PAGE
-    rows = rows[:PAGE]
+    rows = list(found.order_by("-pk")[: limit + 1])
+    more = len(rows) > limit
+    rows = rows[:limit]
     return Listed(rows, rows[-1].pk if more else None, given)
