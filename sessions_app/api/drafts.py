@@ -22,6 +22,7 @@ from sessions_app.api.base import (
     user_of,
 )
 from sessions_app.api.problems import ApiError
+from sessions_app.api.steering import InvitationOut, invitation_out
 from sessions_app.api.task_shapes import TaskOut
 from sessions_app.api.tasks import find_task, shown
 from sessions_app.errors import WrongStage
@@ -83,6 +84,7 @@ class DraftOut(Schema):
 
 class FinishedOut(Schema):
     task: TaskOut
+    invitations: list[InvitationOut] = Field(description="That the draft asked for.")
     trouble: str = Field(description="Why it could not be launched; the task is kept as a draft.")
 
 
@@ -222,8 +224,12 @@ def drafts_finish(request: HttpRequest, draft_id: Key, body: FinishIn) -> dict[s
             next_step="Change the draft's fields in `errors`, then finish it.",
             errors=[{"field": f"draft.{p.name}", "detail": p.message} for p in problems],
         )
-    task, trouble = drafts.draft_finish(draft=draft, by=user, launch=body.launch)
-    return {"task": shown(find_task(task.pk), user), "trouble": trouble}
+    done = drafts.draft_finish(draft=draft, by=user, launch=body.launch)
+    return {
+        "task": shown(find_task(done.task.pk), user),
+        "invitations": [invitation_out(row) for row in done.invited],
+        "trouble": done.trouble,
+    }
 
 
 @router.get("/{draft_id}/quote", response=dict[str, Any], summary="What a draft would cost")

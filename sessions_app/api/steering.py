@@ -90,7 +90,7 @@ def invitations_create(request: HttpRequest, body: InvitationIn) -> Any:
         days=body.days,
         message=body.message,
     )
-    return Status(201, _invitation(made))
+    return Status(201, invitation_out(made))
 
 
 @people.get("", response=list[InvitationOut], summary="Open invitations")
@@ -101,7 +101,7 @@ def invitations_list(request: HttpRequest) -> list[dict[str, Any]]:
     rows = Invitation.objects.order_by("-pk")
     if not user.is_admin:
         rows = rows.filter(invited_by=user)
-    return [_invitation(row) for row in rows[:200]]
+    return [invitation_out(row) for row in rows[:200]]
 
 
 @people.post("/{invitation_id}/revoke", response=InvitationOut, summary="Revoke an invitation")
@@ -111,10 +111,10 @@ def invitations_revoke(request: HttpRequest, invitation_id: Key) -> dict[str, An
     found = Invitation.objects.filter(pk=invitation_id).first()
     if found is None:
         raise not_found(f"There is no invitation {invitation_id}.")
-    return _invitation(invitations.invitation_revoke(invitation=found, by=user))
+    return invitation_out(invitations.invitation_revoke(invitation=found, by=user))
 
 
-def _invitation(row: Invitation) -> dict[str, Any]:
+def invitation_out(row: Invitation) -> dict[str, Any]:
     return {
         "id": row.pk,
         "email": row.email,
