@@ -13,6 +13,7 @@ from typing import Any, Self, TypeVar
 import httpx
 from eth_hash.auto import keccak
 
+from bcfl_client.desk import Desk
 from bcfl_client.errors import ClientError, HashMismatch
 from bcfl_client.reading import read
 from bcfl_client.shapes import (
@@ -48,7 +49,7 @@ def flt(amount: str | int | Decimal) -> int:
     return int(wei)
 
 
-class Client:
+class Client(Desk):
     """A console at `url`, as the owner of `token` (``bcfl_…``, by default $BCFL_TOKEN).
 
     Every method raises ApiProblem for a refusal (`detail`, `next_step`, and a subclass for each
@@ -341,14 +342,6 @@ class Client:
     ) -> Iterator[T]:
         for row in self.rows(path, **(params or {})):
             yield read(kind, row)
-
-    def rows(self, path: str, **params: Any) -> Iterator[dict[str, Any]]:
-        """Every row of any list of the API, page by page."""
-        cursor: str | None = ""
-        while cursor is not None:
-            page = self.transport.get(path, {**params, "cursor": cursor})
-            yield from page["items"]
-            cursor = page["next"]
 
 
 def _checked(data: bytes, content_hash: str) -> bytes:

@@ -27,11 +27,15 @@ from rich.table import Table
 
 from bcfl_client import saved
 from bcfl_client.client import Client, flt
+from bcfl_client.desk_command import add_commands, add_task_commands
 from bcfl_client.errors import ApiProblem, ClientError
 from bcfl_client.shapes import FLT, Event, Retracted
 
 LEDGERS = ("blocks", "transactions", "events", "transfers", "holders", "outbox")
-MONEY = ("pool", "stake", "earned", "claimed", "claimable", "reward", "amount", "balance")
+MONEY = (
+    *("pool", "stake", "earned", "claimed", "claimable", "reward", "amount", "balance"),
+    *("fee", "fee_relayed", "coins", "coins_needed"),
+)
 Run = Callable[[Client, argparse.Namespace], Any]
 
 
@@ -197,6 +201,7 @@ def _parser() -> argparse.ArgumentParser:
         ("method", {}), ("path", {"help": "below /api/v1"}),
         ("--data", {"help": "JSON, or @file"}))  # fmt: skip
 
+    add_commands(commands, add)
     tokens = commands.add_parser("token", help="API tokens").add_subparsers(
         dest="action", required=True
     )
@@ -222,6 +227,7 @@ def _parser() -> argparse.ArgumentParser:
         ("wait", lambda c, o: c.wait(o.task), "until it has ended"),
     ):
         add(task, name, run, help, number)
+    add_task_commands(task, add)
     add(task, "round", lambda c, o: c.round(o.task, o.number), "updates, scores, rewards",
         number, ("number", {"type": int}))  # fmt: skip
     add(task, "watch", _task_watch, "its events as they happen", number,
