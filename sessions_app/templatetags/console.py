@@ -4,6 +4,7 @@ except ``can`` where a rule needs one."""
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from django import template
@@ -86,6 +87,7 @@ def scaled(value: int | None) -> formats.Scaled:
 
 
 @register.simple_tag
+@lru_cache(maxsize=512)  # a task page has sixty, and their names are few
 def icon(name: str, label: str = "") -> SafeString:
     """An icon of the sprite; decoration unless it has a label."""
     href = f"{static('img/icons.svg')}#{name}"

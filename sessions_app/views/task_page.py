@@ -105,9 +105,12 @@ def timeline_filter(request: HttpRequest) -> Filter:
 @require_GET
 def task_artefacts_page(request: HttpRequest, pk: int) -> HttpResponse:
     task = find_task(pk)
-    shown = task_page(task_data(task), viewer(request))
-    names = task_data(task).names
+    data = task_data(task)
     before = whole_number(request, "before")
-    found = task_artefacts(task, names, before=before, limit=ARTEFACTS_PAGE)
-    context = {"task": shown, "artefacts": found, "first_page": before is None}
+    context = {
+        "task": task_page(data, viewer(request)),
+        "artefacts": task_artefacts(task, data.names, before=before, limit=ARTEFACTS_PAGE),
+        "first_page": before is None,
+        "whole": True,  # with the updates of each round; the task page leads here
+    }
     return page(request, "pages/task_artefacts.html", context, nav="tasks")
