@@ -42,6 +42,7 @@ TEMPLATES: dict[Part, dict[str, str]] = {
     "cost": {"part-cost": "partials/task_cost.html"},
     "artefacts": {"part-artefacts": "partials/task_artefacts.html"},
 }
+REST = 0.5  # of the time that making parts took
 FRESH = 1.0  # seconds for which a part that tells the time may be shown again
 
 Kind = tuple[object, ...]
@@ -115,8 +116,8 @@ class _Kept:
 class PartCache:
     """Parts by task, part and kind of viewer; the newest of each.
 
-    After making parts of a task it rests for as long as that took: at most half of the time goes
-    into one task however fast it changes, and all who came meanwhile are served by the next.
+    After making parts of a task it rests for half as long as that took: at most two thirds of the
+    time go into one task however fast it changes; all who came meanwhile are served by the next.
     """
 
     def __init__(self, render: Callable[..., Rendered] = render_parts) -> None:
@@ -154,7 +155,8 @@ class PartCache:
                 wanted = {*missing, *self._asked.pop((task_id, kind), ())}
                 begun = time.monotonic()
                 fresh = await self._render(task_id, viewer, wanted)
-                self._rested[task_id] = 2 * time.monotonic() - begun
+                now = time.monotonic()
+                self._rested[task_id] = now + REST * (now - begun)
                 self.rendered += 1
                 self._keep(kept, kind, wanted, fresh)
         found = [kept[_key(name, kind)] for name in names]

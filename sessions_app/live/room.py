@@ -34,6 +34,8 @@ SPACING = 0.1  # seconds between messages
 BLOCKS_SPACING = 0.5  # seconds for block numbers alone to gather; parts never wait for it
 BEAT = 1.0  # seconds
 CHECK_EVERY = 5  # beats
+LATE = 0.5  # seconds that an overtaken change may take before it counts as lost
+MANY = 100  # more than that need not be counted one by one
 BACKLOG = 50  # messages that a slow page may be behind; then it must connect again and catch up
 SIGN_IN_AGAIN = 4401  # close codes of ours (4000 to 4999 are free for applications)
 NO_SUCH_TASK = 4404
@@ -88,6 +90,9 @@ class Room:
         self._blocks: asyncio.TimerHandle | None = None
         self._sent: dict[Kind, dict[str, int]] = {}  # element id → hash of what pages show
         self._chain_state = ""
+        self._heard = 0  # the highest number that the channel layer brought
+        self._missing: set[int] = set()  # numbers that others have overtaken
+        self._gap: asyncio.TimerHandle | None = None
         self._jobs: list[asyncio.Task[None]] = []
         self._groups: list[str] = []
         self._channel = ""
@@ -107,6 +112,7 @@ class Room:
         self._sent.clear()
         if not self._jobs:
             self.told = look.state.get("seq", 0)
+            self._heard = max(self._heard, self.told)
             self._chain_state = look.state["state"]
             self._jobs = [
                 asyncio.create_task(self._or_end(job))
@@ -129,8 +135,9 @@ class Room:
         for job in self._jobs:
             with suppress(asyncio.CancelledError):
                 await job
-        if self._blocks is not None:
-            self._blocks.cancel()
+        for timer in (self._blocks, self._gap):
+            if timer is not None:
+                timer.cancel()
         if self.task_id is not None:
             PARTS.forget(self.task_id)
         layer = get_channel_layer()
@@ -178,13 +185,30 @@ class Room:
                 self._heard_chain(message)
 
     def _heard_change(self, message: dict[str, Any]) -> None:
-        """From ``publish.task_changed``."""
-        pending = self._pending
-        pending["first"] = min(pending.get("first", message["seq"]), message["seq"])
-        pending["seq"] = max(pending.get("seq", 0), message["seq"])
+        """From ``publish.task_changed``.
+
+        Several processes tell of changes, so a number may overtake the one before it. What is
+        late arrives by itself; what is lost is noticed after ``LATE`` seconds.
+        """
+        pending, seq = self._pending, message["seq"]
+        if seq > self._heard + 1:
+            self._missing |= set(range(max(self._heard + 1, seq - MANY), seq))
+            if self._gap is None:
+                loop = asyncio.get_running_loop()
+                self._gap = loop.call_later(LATE, self._make_good)
+        self._missing.discard(seq)
+        self._heard = max(self._heard, seq)
+        pending["seq"] = max(pending.get("seq", 0), seq)
         if "at" in message:
             pending["at"] = min(pending.get("at", message["at"]), message["at"])
         self.want(message["parts"])
+
+    def _make_good(self) -> None:
+        self._gap = None
+        if self._missing:
+            self._missing.clear()
+            self._pending.setdefault("seq", self._heard)
+            self.want(ALL_PARTS)
 
     def _heard_chain(self, message: dict[str, Any]) -> None:
         """From ``publish.chain_changed``."""
@@ -211,7 +235,9 @@ class Room:
 
     async def _flush(self) -> None:
         pending, self._pending = self._pending, {}
-        self.told = max(self.told, pending.get("seq", 0))
+        if "seq" in pending:  # from the one after the last that was told, without a gap
+            pending["first"] = min(self.told + 1, pending["seq"])
+            self.told = pending["seq"] = max(self.told, pending["seq"])
         parts = [name for name in ALL_PARTS if name in pending.get("parts", ())]
         numbers_only: list[Wire] = []
         by_kind: dict[Kind, list[Wire]] = defaultdict(list)
@@ -238,7 +264,7 @@ class Room:
             for wire in wires:
                 since, wire.since = wire.since, None
                 assert since is not None
-                first = min(pending.get("first", self.told), since + 1)
+                first = min(self.told, since + 1)
                 told = pending | {"first": first, "seq": self.told, "parts": list(ALL_PARTS)}
                 wire.put(_changed(told | {"html": rendered.html, "series": rendered.series}))
 
@@ -276,7 +302,7 @@ class Room:
             self._admit(wire, look)
         seq = look.state.get("seq", 0)
         if seq > max(self.told, self._pending.get("seq", 0)):  # a message was lost
-            self._pending |= {"first": self._pending.get("first", self.told + 1), "seq": seq}
+            self._pending["seq"] = self._heard = seq
             self.want(ALL_PARTS)
         if look.state["state"] != self._chain_state:
             self._chain_state = look.state["state"]

@@ -22,7 +22,7 @@ from chain.models import OutgoingTransaction
 from sessions_app.live.parts import PARTS
 from sessions_app.live.room import NO_SUCH_TASK, SIGN_IN_AGAIN
 from sessions_app.models import Task, User
-from sessions_app.publish import task_group
+from sessions_app.publish import ALL_PARTS, task_group
 from sessions_app.routing import websocket_urlpatterns
 from tests import factories
 
@@ -109,6 +109,28 @@ async def test_a_burst_leaves_as_few_messages() -> None:
             assert after["first"] == before["seq"] + 1  # nothing is skipped
         assert set().union(*(m["parts"] for m in got)) == {"feed", "now"}
         assert len(got) < 20
+
+
+async def test_a_change_that_overtakes_another_is_no_gap() -> None:
+    user, pk = await make_task()
+    async with socket(f"/ws/tasks/{pk}/", user) as live:
+        await message(live, "hello")
+        await tell(pk, 9, "feed")
+        early = await message(live, "changed")
+        assert (early["first"], early["seq"]) == (8, 9)
+        await tell(pk, 8, "kpis")
+        late = await message(live, "changed")
+        assert (late["first"], late["seq"], late["parts"]) == (8, 9, ["kpis"])
+
+
+async def test_an_overtaken_change_that_never_comes_is_made_good() -> None:
+    user, pk = await make_task()
+    async with socket(f"/ws/tasks/{pk}/", user) as live:
+        await message(live, "hello")
+        await tell(pk, 9, "feed")
+        assert (await message(live, "changed"))["parts"] == ["feed"]
+        everything = await message(live, "changed")
+        assert everything["parts"] == list(ALL_PARTS)
 
 
 @database_sync_to_async

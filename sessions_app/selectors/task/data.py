@@ -5,9 +5,9 @@ The number of queries does not depend on the number of rounds or participants.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from statistics import median
 from typing import Any
 
@@ -49,38 +49,122 @@ class CallGas:
         return round(self.gas / self.count) if self.count else 0
 
 
-@dataclass(frozen=True)
 class TaskData:
-    """A consistent reading of one task. ``seq`` is the live number it stands for."""
+    """One task as it stands, read piece by piece: what no part asks for costs nothing.
 
-    task: Task
-    seats: Sequence[Seat]
-    members: Sequence[Participant]
-    rounds: Sequence[Round]
-    runs: dict[int, RoundRun]  # by round number; without `result`
-    epsilon: dict[int, float]  # by round number: privacy spent up to it; none without noise
-    submitted: frozenset[int]  # participant ids with an update in the current round
-    training: dict[str, TrainingRun]  # by address: the current round
-    trained: dict[str, TrainingRun]  # by address: the last round that is over
-    metrics: dict[str, dict[str, float]]  # by address: the evaluator's, last aggregated round
-    last_rewards: dict[int, Reward]  # by participant id: the last finalised round
-    calls: Sequence[CallGas]
-    unfinished: Sequence[OutgoingTransaction]  # queued, sent or failed
-    events: Sequence[TaskEvent]  # newest first
-    chain: ChainStatus
-    names: Names
-    now: datetime
+    ``seq`` is the live number it stands for: the task's own row is read first, so what comes
+    later can only be newer, and the next change tells of it.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self.now: datetime = timezone.now()
+
+    @cached_property
+    def seats(self) -> list[Seat]:
+        return list(self.task.seats.select_related("account"))
+
+    @cached_property
+    def members(self) -> list[Participant]:
+        return list(self.task.members.all())
+
+    @cached_property
+    def rounds(self) -> list[Round]:
+        return list(self.task.round_set.all())
+
+    @cached_property
+    def runs(self) -> dict[int, RoundRun]:
+        """By round number; without ``result``."""
+        return {run.number: run for run in self.task.round_runs.defer("result")}
+
+    @cached_property
+    def epsilon(self) -> dict[int, float]:
+        """By round number: the privacy spent up to it; none without noise."""
+        if (self.task.config or {}).get("privacy", {}).get("name", "none") == "none":
+            return {}
+        spent = self.task.round_runs.filter(result__epsilon__isnull=False)
+        found = spent.values_list("number", "result__epsilon")
+        return {number: value for number, value in found if value is not None}
+
+    @cached_property
+    def submitted(self) -> frozenset[int]:
+        """Participant ids with an update in the current round."""
+        current = self.current.pk if self.current else -1
+        updates = Update.objects.filter(round_id=current)
+        return frozenset(updates.values_list("participant_id", flat=True))
+
+    @cached_property
+    def _training(self) -> tuple[dict[str, TrainingRun], dict[str, TrainingRun]]:
+        return _training(self.task, self._last)
+
+    @property
+    def training(self) -> dict[str, TrainingRun]:
+        """By address: the current round."""
+        return self._training[0]
+
+    @property
+    def trained(self) -> dict[str, TrainingRun]:
+        """By address: the last round that is over."""
+        return self._training[1]
+
+    @cached_property
+    def metrics(self) -> dict[str, dict[str, float]]:
+        """By address: the evaluator's, of the last aggregated round."""
+        return _metrics(self.task)
+
+    @cached_property
+    def last_rewards(self) -> dict[int, Reward]:
+        """By participant id: the last finalised round."""
+        rows = Reward.objects.filter(round_id=self._last.pk if self._last else -1)
+        return {reward.participant_id: reward for reward in rows}
+
+    @cached_property
+    def calls(self) -> list[CallGas]:
+        return gas_by_call(self.task)
+
+    @cached_property
+    def unfinished(self) -> list[OutgoingTransaction]:
+        """Queued, sent or failed."""
+        return _unfinished(self.task)
+
+    @cached_property
+    def events(self) -> list[TaskEvent]:
+        """Newest first."""
+        shown = self.task.events.exclude(name__in=FEED_SKIPS).select_related("log")
+        return list(shown.order_by("-block_number", "-log_index")[:FEED_LENGTH])
+
+    @cached_property
+    def chain(self) -> ChainStatus:
+        return chain_status()
+
+    @cached_property
+    def names(self) -> Names:
+        task = self.task
+        known = [Party(s.account.address, s.account.label, s.account.kind) for s in self.seats]
+        if task.operator_account is not None:
+            account = task.operator_account
+            known.append(Party(account.address, account.label, account.kind))
+        addresses = {m.address for m in self.members}
+        addresses |= {*task.evaluators, task.operator_address}
+        missing = addresses - {party.address for party in known}
+        others = names_of(missing)
+        contracts = contract_parties(self.chain.chain_id)
+        return Names([*known, *(others.party(a) for a in missing), *contracts])
+
+    @property
+    def _last(self) -> Round | None:
+        return self.finalized[-1] if self.finalized else None
 
     @property
     def seq(self) -> int:
         return self.task.live_seq
 
-    @property
+    @cached_property
     def current(self) -> Round | None:
         number = self.task.current_round
         return next((r for r in reversed(self.rounds) if r.number == number), None)
 
-    @property
+    @cached_property
     def finalized(self) -> list[Round]:
         return [r for r in self.rounds if r.phase == Round.Phase.FINALIZED]
 
@@ -120,55 +204,7 @@ def task_get(pk: int) -> Task:
 
 def task_data(task: Task) -> TaskData:
     """Everything a task page shows, in a constant number of queries."""
-    seats = list(task.seats.select_related("account"))
-    members = list(task.members.all())
-    rounds = list(task.round_set.all())
-    ran = list(task.round_runs.defer("result").annotate(epsilon=F("result__epsilon")))
-    runs: dict[int, RoundRun] = {run.number: run for run in ran}
-    current = next((r for r in reversed(rounds) if r.number == task.current_round), None)
-    finished = [r for r in rounds if r.phase == Round.Phase.FINALIZED]
-    last = finished[-1] if finished else None
-    training, trained = _training(task, last)
-    chain = chain_status()
-    addresses = {m.address for m in members} | {*task.evaluators, task.operator_address}
-    known = [Party(s.account.address, s.account.label, s.account.kind) for s in seats]
-    if task.operator_account is not None:
-        account = task.operator_account
-        known.append(Party(account.address, account.label, account.kind))
-    missing = addresses - {party.address for party in known}
-    others = names_of(missing)
-    return TaskData(
-        task=task,
-        seats=seats,
-        members=members,
-        rounds=rounds,
-        runs=runs,
-        epsilon={run.number: run.epsilon for run in ran if run.epsilon is not None},
-        submitted=frozenset(
-            Update.objects.filter(round_id=current.pk if current else -1).values_list(
-                "participant_id", flat=True
-            )
-        ),
-        training=training,
-        trained=trained,
-        metrics=_metrics(task),
-        last_rewards={
-            reward.participant_id: reward
-            for reward in Reward.objects.filter(round_id=last.pk if last else -1)
-        },
-        calls=gas_by_call(task),
-        unfinished=_unfinished(task),
-        events=list(
-            task.events.exclude(name__in=FEED_SKIPS)
-            .select_related("log")
-            .order_by("-block_number", "-log_index")[:FEED_LENGTH]
-        ),
-        chain=chain,
-        names=Names(
-            [*known, *(others.party(a) for a in missing), *contract_parties(chain.chain_id)]
-        ),
-        now=timezone.now(),
-    )
+    return TaskData(task)
 
 
 def transactions_of(task: Task) -> QuerySet[Transaction]:
