@@ -199,7 +199,7 @@ def _head(data: TaskData, config: TaskConfig | None) -> Head:
     return Head(
         pk=task.pk,
         title=task.title,
-        pill=_pill(task),
+        pill=task_pill(task),
         facts=config_labels(config) if config else ["Created by another client"],
         config_hash=task.config_hash,
         config_matches=matches,
@@ -207,12 +207,6 @@ def _head(data: TaskData, config: TaskConfig | None) -> Head:
         onchain_id=task.onchain_id,
         created_tx=task.created_tx,
     )
-
-
-def _pill(task: Task) -> Pill:
-    if task.phase == Task.Phase.RUNNING and task.paused_at is not None:
-        return Pill("Paused", "wait")
-    return task_pill(task.stage, task.phase)
 
 
 def _actions(data: TaskData, viewer: User, rows: Sequence[ParticipantRow]) -> Actions:
