@@ -157,6 +157,19 @@ class Comparison:
             for one in self.tasks
         ]
 
+    def setting_records(self) -> tuple[list[str], list[dict[str, Any]]]:
+        """The columns, and a record a setting: its value in each task."""
+        names = [f"task_{one.task.pk}" for one in self.tasks]
+        records = [
+            {
+                "setting": row.name,
+                "differs": row.differs,
+                **dict(zip(names, row.values, strict=True)),
+            }
+            for row in self.config
+        ]
+        return ["setting", "differs", *names], records
+
     def figures(self) -> list[dict[str, Any]]:
         """A record a task, under FIGURE_COLUMNS."""
         records = []

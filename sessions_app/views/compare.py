@@ -57,7 +57,7 @@ def compare_page(request: HttpRequest) -> HttpResponse:
 @login_required
 @require_GET
 def compare_export(request: HttpRequest, what: str, style: str) -> HttpResponse:
-    """``figures`` (a row a task) or ``curves`` (a row a round)."""
+    """``figures`` (a row a task), ``curves`` (a row a round) or ``settings`` (a row a setting)."""
     if style not in FORMATS:
         raise Http404(f"There is no format “{style}”; choose {' or '.join(FORMATS)}.")
     found = compare(_chosen(request)[0])
@@ -65,4 +65,7 @@ def compare_export(request: HttpRequest, what: str, style: str) -> HttpResponse:
         return download(found.figures(), FIGURE_COLUMNS, "compared-tasks", style)
     if what == "curves":
         return download(found.curve_records(), CURVE_COLUMNS, "compared-curves", style)
-    raise Http404(f"There is no export “{what}”; choose figures or curves.")
+    if what == "settings":
+        columns, rows = found.setting_records()
+        return download(rows, columns, "compared-settings", style)
+    raise Http404(f"There is no export “{what}”; choose figures, curves or settings.")

@@ -46,7 +46,7 @@ function draw(node) {
     {
       width: Math.max(node.clientWidth, 120),
       height: 220,
-      padding: [8, 8, 0, 0],
+      padding: [8, 26, 0, 0],
       legend: { show: false },
       cursor: { sync: { key: "compare", setSeries: false, scales: ["x", null] }, y: false, drag: { x: false, y: false }, points: { size: 7 } },
       hooks: { setCursor: [hover] },

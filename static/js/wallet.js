@@ -13,6 +13,10 @@ export class WalletError extends Error {
   }
 }
 
+// A loopback address is the browser's own machine: only a page that came from there can offer it.
+const LOOPBACK = /^(localhost|127(\.\d+){3}|\[::1\])$/;
+export const reachable = (rpc, host = location.hostname) => !LOOPBACK.test(new URL(rpc).hostname) || LOOPBACK.test(host);
+
 const found = new Map(); // uuid → Wallet
 addEventListener("eip6963:announceProvider", (event) => {
   const { info, provider } = event.detail || {};
@@ -87,6 +91,13 @@ export class Wallet {
       if (!chain.rpc) {
         throw new WalletError(
           `${this.name} does not know chain ${chain.id}. Add it there with the address of a node, then try again.`,
+        );
+      }
+      if (!reachable(chain.rpc)) {
+        throw new WalletError(
+          `${this.name} does not know chain ${chain.id}. This console knows its node as ${chain.rpc}, which from your ` +
+            "computer is your computer itself. Ask who runs the console for the node's public address " +
+            "(PUBLIC_RPC_URL), add the chain in the wallet, then try again.",
         );
       }
       await this.ask("wallet_addEthereumChain", [

@@ -105,3 +105,21 @@ def test_invited_signed_up_and_back_with_a_second_factor(
     third = open_page(console.url)
     third.goto(f"/invitations/{invitation.code}/")
     expect(third.locator("h1")).to_have_text("This invitation is used")
+
+
+def test_a_loopback_node_is_offered_on_its_own_machine_alone(
+    console: Console, open_page: OpenPage
+) -> None:
+    page = open_page(console.url)
+    page.goto("/sign-in/")
+    source = page.locator("script[type=module][src*=sign_in]").get_attribute("src") or ""
+    asked = """async ([source, rpc, host]) =>
+      (await import(source.replace("sign_in", "wallet"))).reachable(rpc, host)"""
+    for rpc, host, offered in (
+        ("http://127.0.0.1:8545", "127.0.0.1", True),
+        ("http://127.0.0.1:8545", "localhost", True),
+        ("http://localhost:8545", "fl.example.org", False),
+        ("http://[::1]:8545", "10.0.0.7", False),
+        ("https://node.example.org", "fl.example.org", True),
+    ):
+        assert page.evaluate(asked, [source, rpc, host]) is offered, (rpc, host)

@@ -218,6 +218,11 @@ def _sentence(page: RewardsPage) -> str:
         )
     if page.earned:
         return f"All of the {amount(page.earned, 2)} FLT you earned has been claimed."
+    if page.paid and not page.seats:
+        paid = sum(row.credited for row in page.paid)
+        waiting = sum(row.unclaimed for row in page.paid)
+        text = f"Your tasks have credited {amount(paid, 2)} FLT to their participants"
+        return f"{text}; {amount(waiting, 2)} FLT wait to be claimed." if waiting else f"{text}."
     return "Nothing earned yet. Rewards come with the first finalised round of a task you join."
 
 
