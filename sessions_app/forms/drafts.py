@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 from django.db import transaction
 
@@ -18,7 +18,9 @@ from sessions_app.forms.values import Values, form_of, task_values
 from sessions_app.models import Invitation, NetworkPrice, Task, TaskDraft, TaskTemplate, User
 from sessions_app.services import tasks as task_services
 from sessions_app.services.invitations import invitation_create
+from sessions_app.services.tasks import task_launch_from_wallet
 
+Launch = Literal["fund", "wallet", "keep"]
 MOST_DRAFTS = 100  # of one person
 MOST_CHARACTERS = 300_000  # of all that was typed into one draft
 MOST_PRICES = 20
@@ -125,9 +127,12 @@ class Finished:
     trouble: str = ""
 
 
-def draft_finish(*, draft: TaskDraft, by: User, launch: bool) -> Finished:
+def draft_finish(*, draft: TaskDraft, by: User, launch: Launch) -> Finished:
     """Make the task (or the change) of a draft, which then is no more, send its invitations, and
-    start it if asked. Raises NotAllowed, DraftUnfinished, and what the task's services raise."""
+    start it if asked: from the hosted account, or for a wallet to sign.
+
+    Raises NotAllowed, DraftUnfinished, and what the task's services raise.
+    """
     require(by, "draft.change", draft)
     form = form_of(draft.values)
     if not form.is_valid():
@@ -170,10 +175,11 @@ def draft_finish(*, draft: TaskDraft, by: User, launch: bool) -> Finished:
             for email in [*terms.invite_emails, *[""] * terms.invite_links]
         ]
         draft.delete()
-    if not launch:
+    if launch == "keep":
         return Finished(task, invited)
+    start = task_services.task_launch if launch == "fund" else task_launch_from_wallet
     try:
-        return Finished(task_services.task_launch(task=task, by=by), invited)
+        return Finished(start(task=task, by=by), invited)
     except BcflError as error:  # the task is kept: nothing typed is lost
         return Finished(task, invited, str(error))
 

@@ -66,6 +66,8 @@ class Task(models.Model):
     # What the task was said to cost when its terms were set: selectors.quote.Quote.as_json().
     quote = models.JSONField(null=True, blank=True)
     initial_model_hash = HashField(blank=True, default="")
+    # Whose createTask is this task's. Anyone can read the configuration hash and send another.
+    launched_from = AddressField(blank=True, default="")
     stage = models.CharField(max_length=10, choices=Stage.choices, default=Stage.DRAFT)
     failure = models.TextField(blank=True, default="")  # what went wrong and the next step
     created_at = models.DateTimeField(auto_now_add=True)

@@ -114,14 +114,17 @@ class Fold:
             self._dirty[id(row)] = row
         return row
 
-    def task_created(self, onchain_id: int, config_hash: str) -> Task:
+    def task_created(self, onchain_id: int, config_hash: str, operator: str) -> Task:
         """Our own task with that configuration, or a new row for somebody else's.
+
+        A task that was launched from an address is nobody else's: the hash is public, and
+        somebody who sends it first must not get our participants.
 
         Its launch is over at this moment, so the two columns that tell of it change here.
         """
         taken = [known.pk for known in self._tasks.values()]  # not all flushed yet
         drafts = Task.objects.filter(config_hash=config_hash, onchain_id=None)
-        task = drafts.exclude(pk__in=taken).first()
+        task = drafts.exclude(pk__in=taken).filter(launched_from__in=("", operator)).first()
         if task is None:
             task = Task(title=f"Task {onchain_id}", config_hash=config_hash)
         task.stage, task.failure = Task.Stage.PLACED, ""

@@ -35,11 +35,12 @@ ACTOR = {
 
 def on_task_created(fold: Fold, event: DecodedEvent) -> None:
     params = event.args["params"]
-    task = fold.task_created(event.args["taskId"], event.args["configHash"])
+    operator = event.args["operator"]
+    task = fold.task_created(event.args["taskId"], event.args["configHash"], operator)
     task.network = fold.network
     task.onchain_id = event.args["taskId"]
     task.phase = Task.Phase.OPEN
-    task.operator_address = event.args["operator"]
+    task.operator_address = operator
     task.pool_funded = params["pool"]
     task.round_reward = params["pool"] // params["rounds"]
     task.stake = params["stake"]

@@ -23,7 +23,7 @@ from sessions_app import publish
 from sessions_app.models import Participant, Seat, Task, TokenBalance
 from sessions_app.rounds import steps as round_steps
 from sessions_app.services import topups
-from sessions_app.services.calls import task_call
+from sessions_app.services.calls import keeper, task_call, task_terms
 from sessions_app.services.claims import stakes_return
 from sessions_app.services.jobs import model_initialise
 
@@ -101,8 +101,9 @@ def _prepare(task: Task) -> None:
 
 def _fund(task: Task) -> None:
     account = task.operator_account
-    assert account is not None  # task_launch checked both
-    assert task.launched_at is not None
+    if account is None:
+        return  # a wallet signs it
+    assert task.launched_at is not None  # task_launch set it
     # A launch that failed and was started again is another attempt, with keys of its own.
     attempt = int(task.launched_at.timestamp())
     approve = _pool_approval(task, account, key=f"approve:{attempt}")
@@ -155,16 +156,18 @@ def _join(task: Task) -> None:
     if len(joined) < task.max_participants:
         for seat in waiting:
             _join_seat(task, seat)
-    if task.operator_account is None:
+    account = keeper(task)
+    if account is None:
         return
     enough = len(joined) >= task.min_participants
     over = _joining_is_over(task)
     # Whoever joins takes a place; the hosted ones cannot know who will come from outside.
-    full = len(joined) >= task.max_participants
+    # Before the join time is over the contract lets the operator alone start.
+    full = len(joined) >= task.max_participants and account == task.operator_account
     if enough and (over or full):
-        task_call(task, task.operator_account, "start", [task.onchain_id], key="start")
+        task_call(task, account, "start", [task.onchain_id], key="start")
     elif over:
-        task_call(task, task.operator_account, "expire", [task.onchain_id], key="expire:open")
+        task_call(task, account, "expire", [task.onchain_id], key="expire:open")
 
 
 def _joining_is_over(task: Task) -> bool:
@@ -237,26 +240,3 @@ _STEPS: dict[tuple[str, str], Callable[[Task], None]] = {
     (Task.Stage.PLACED, Task.Phase.COMPLETED): _end,
     (Task.Stage.PLACED, Task.Phase.CANCELLED): _end,
 }
-
-
-def task_terms(task: Task) -> dict[str, object]:
-    """The contract's `TaskParams`."""
-    return {
-        "configHash": task.config_hash,
-        "modelHash": task.initial_model_hash,
-        "pool": task.pool,
-        "stake": task.stake,
-        "rounds": task.rounds,
-        "minParticipants": task.min_participants,
-        "maxParticipants": task.max_participants,
-        "quorum": task.quorum,
-        "rewardMode": ("equal", "samples", "score").index(task.reward_mode),
-        "joinSeconds": task.join_seconds,
-        "updateSeconds": task.update_seconds,
-        "scoreSeconds": task.score_seconds,
-        "aggregateSeconds": task.aggregate_seconds,
-        "evaluators": [
-            *task.evaluator_accounts.order_by("pk").values_list("address", flat=True),
-            *task.outside_evaluators,
-        ],
-    }

@@ -26,7 +26,7 @@ from sessions_app.rewards import reward_root, round_rewards
 from sessions_app.selectors.people.members import member_places
 from sessions_app.selectors.task.updates import NO_CONTENT, published_updates, updates_complete
 from sessions_app.services import jobs
-from sessions_app.services.calls import task_call
+from sessions_app.services.calls import keeper, task_call
 from sessions_app.services.relay import relay_signed
 from training.scoring import pack_scores
 from training.specs import UpdateRef
@@ -343,10 +343,11 @@ def _expire_if_stuck(task: Task, round_: Round) -> None:
         deadline += task.score_seconds  # those that came may still be scored for so long
     if timezone.now().timestamp() < deadline + EXPIRE_GRACE:
         return
-    if task.operator_account is not None:
+    account = keeper(task)
+    if account is not None:
         task_call(
             task,
-            task.operator_account,
+            account,
             "expire",
             [task.onchain_id],
             key=f"round:{round_.number}:expire:{round_.phase}",

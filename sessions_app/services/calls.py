@@ -56,6 +56,35 @@ def _is_time(row: OutgoingTransaction) -> bool:
     return row.block_number is None or row.attempts < MINED_ATTEMPTS
 
 
+def keeper(task: Task) -> Account | None:
+    """Who sends from here what the contract lets anyone send once a deadline is over: the
+    operator's account, or an evaluator's where the operator signs in a wallet. None: nobody."""
+    return task.operator_account or task.evaluator_accounts.order_by("pk").first()
+
+
+def task_terms(task: Task) -> dict[str, object]:
+    """The contract's `TaskParams`."""
+    return {
+        "configHash": task.config_hash,
+        "modelHash": task.initial_model_hash,
+        "pool": task.pool,
+        "stake": task.stake,
+        "rounds": task.rounds,
+        "minParticipants": task.min_participants,
+        "maxParticipants": task.max_participants,
+        "quorum": task.quorum,
+        "rewardMode": ("equal", "samples", "score").index(task.reward_mode),
+        "joinSeconds": task.join_seconds,
+        "updateSeconds": task.update_seconds,
+        "scoreSeconds": task.score_seconds,
+        "aggregateSeconds": task.aggregate_seconds,
+        "evaluators": [
+            *task.evaluator_accounts.order_by("pk").values_list("address", flat=True),
+            *task.outside_evaluators,
+        ],
+    }
+
+
 Service = TypeVar("Service", bound=Callable[..., object])
 
 

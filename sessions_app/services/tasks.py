@@ -186,8 +186,9 @@ def task_launch(*, task: Task, by: User) -> Task:
     with transaction.atomic():
         task = Task.objects.select_for_update().get(pk=task.pk)
         require(by, "task.launch", task)
-        if task.stage not in (Task.Stage.DRAFT, Task.Stage.FAILED):
-            raise WrongStage(f"Task {task.pk} has been started already.")
+        _check_startable(task)
+        if task.operator_account is None and task.owner is not None:
+            task.operator_account = task.owner.account  # a launch from a wallet was given up
         if task.operator_account is None:
             raise InvalidTask(
                 f"{by.short_name} has no hosted account to fund the task from. Ask an admin for "
@@ -201,20 +202,69 @@ def task_launch(*, task: Task, by: User) -> Task:
                 f"{balance / FLT:,.2f} FLT. Lower the pool or top up the account.",
                 field="pool",
             )
-        for slot in range(task.hosted_places):
-            Seat.objects.get_or_create(
-                task=task, slot=slot, defaults={"account": seat_account(slot)}
-            )
-        task.stage = Task.Stage.PREPARING
-        task.failure = ""
-        task.launched_at = timezone.now()
-        task.prepare_requested_at = None
-        task.save(update_fields=("stage", "failure", "launched_at", "prepare_requested_at"))
-        _set_quote(task)  # the one that the real cost is held against: at the fee of today
-        audit.record(by, "task.launch", task, {"title": task.title, "pool_wei": str(task.pool)})
-        publish.task_changed(task.pk)
-        publish.task_wake(task.pk)
+        task.launched_from = task.operator_account.address
+        _launch(task, by)
     return task
+
+
+def task_launch_from_wallet(*, task: Task, by: User) -> Task:
+    """As `task_launch`, but the operator is whoever signs createTask in a wallet of their own;
+    nothing is sent from here. The model is prepared first: its hash is part of that call.
+
+    Raises NotAllowed and WrongStage.
+    """
+    with transaction.atomic():
+        task = Task.objects.select_for_update().get(pk=task.pk)
+        require(by, "task.launch", task)
+        _check_startable(task)
+        task.operator_account, task.launched_from = None, ""
+        _launch(task, by)
+    return task
+
+
+def task_launch_undo(*, task: Task, by: User) -> Task:
+    """Back to a draft, of a launch that waits for a wallet's signature. Raises WrongStage."""
+    with transaction.atomic():
+        task = Task.objects.select_for_update().get(pk=task.pk)
+        require(by, "task.launch", task)
+        waits = task.stage in (Task.Stage.PREPARING, Task.Stage.FUNDING)
+        if not waits or task.operator_account is not None:
+            raise WrongStage(f"Task {task.pk} does not wait for a wallet; nothing was undone.")
+        task.stage = Task.Stage.DRAFT
+        task.save(update_fields=("stage",))
+        audit.record(by, "task.launch", task, {"title": task.title, "undone": True})
+        publish.task_changed(task.pk)
+    return task
+
+
+def _check_startable(task: Task) -> None:
+    if task.stage not in (Task.Stage.DRAFT, Task.Stage.FAILED):
+        raise WrongStage(f"Task {task.pk} has been started already.")
+
+
+def _launch(task: Task, by: User) -> None:
+    """Seat the hosted participants and have the model prepared; the row is locked."""
+    for slot in range(task.hosted_places):
+        Seat.objects.get_or_create(task=task, slot=slot, defaults={"account": seat_account(slot)})
+    task.stage = Task.Stage.PREPARING
+    task.failure = ""
+    task.launched_at = timezone.now()
+    task.prepare_requested_at = None
+    task.save(
+        update_fields=(
+            "stage",
+            "failure",
+            "launched_at",
+            "prepare_requested_at",
+            "operator_account",
+            "launched_from",
+        )
+    )
+    _set_quote(task)  # the one that the real cost is held against: at the fee of today
+    details = {"title": task.title, "pool_wei": str(task.pool), "from": task.launched_from}
+    audit.record(by, "task.launch", task, details)
+    publish.task_changed(task.pk)
+    publish.task_wake(task.pk)
 
 
 @chain_errors_as_ours

@@ -43,11 +43,13 @@ class UnknownCall(BcflError):
 
 @dataclass(frozen=True)
 class Options:
-    """What the person chose. ``permit``: deadline, v, r, s of a signed EIP-2612 permit."""
+    """What the person chose. ``permit``: deadline, v, r, s of a signed EIP-2612 permit;
+    ``amount`` in wei, of a top-up."""
 
     samples_cap: int | None = None
     member: str = ""  # whom a claim or a stake is for; empty: the sender
     permit: Mapping[str, Any] | None = None
+    amount: int = 0
 
 
 @dataclass(frozen=True)
@@ -108,8 +110,15 @@ def prepare(*, action: str, task: Task, address: str, options: Options = Options
         raise UnknownCall(f"There is no call “{action[:30]}”; there are {', '.join(_BUILDERS)}.")
     if task.onchain_id is None:
         raise WrongStage(f"Task {task.pk} is not on chain yet; there is nothing to sign for it.")
+    return prepared(
+        action=action, task=task, address=address, build=lambda: builder(task, address, options)
+    )
+
+
+def prepared(*, action: str, task: Task, address: str, build: Callable[[], Built]) -> Prepared:
+    """What ``build`` gives, tried and put in words. Raises ChainTrouble when no node answers."""
     try:
-        contract, function, args, title = builder(task, address, options)
+        contract, function, args, title = build()
         to = contract_address(contract)
         data = encode_call(load(contract).abi, function, args)
         return _tried(
@@ -133,9 +142,9 @@ def permit_request(*, task: Task, address: str) -> Mapping[str, Any]:
     """The EIP-2612 permit for the stake, as eth_signTypedData_v4 takes it. Costs no gas."""
     try:
         token = contract_address(TOKEN)
-        domain = _read(TOKEN, "eip712Domain", [])
+        domain = read_contract(TOKEN, "eip712Domain", [])
         deadline = client_current().head().timestamp + PERMIT_SECONDS
-        nonce = _one(_read(TOKEN, "nonces", [address]))
+        nonce = one(read_contract(TOKEN, "nonces", [address]))
         spender = contract_address(COORDINATOR)
     except ChainError as error:
         raise ChainTrouble(str(error)) from error
@@ -174,7 +183,7 @@ def standing(*, task: Task, address: str) -> Standing:
     """Asked of the node now; what was earned comes from the database. Raises ChainTrouble."""
     member = task.members.filter(address=address).first()
     try:
-        on_chain = _one(_read(COORDINATOR, "member", [task.onchain_id, address]))
+        on_chain = one(read_contract(COORDINATOR, "member", [task.onchain_id, address]))
         coordinator = contract_address(COORDINATOR)
         return Standing(
             address=address,
@@ -182,8 +191,8 @@ def standing(*, task: Task, address: str) -> Standing:
             stake_held=on_chain["stake"],
             claimed=on_chain["claimed"],
             earned=member.earned if member else 0,
-            balance=_one(_read(TOKEN, "balanceOf", [address])),
-            allowance=_one(_read(TOKEN, "allowance", [address, coordinator])),
+            balance=one(read_contract(TOKEN, "balanceOf", [address])),
+            allowance=one(read_contract(TOKEN, "allowance", [address, coordinator])),
             ether=client_current().balance(address),
         )
     except ChainError as error:
@@ -351,11 +360,11 @@ def _error_item(name: str) -> Mapping[str, Any] | None:
     )
 
 
-def _read(contract: str, function: str, args: Sequence[Any]) -> Mapping[str, Any]:
+def read_contract(contract: str, function: str, args: Sequence[Any]) -> Mapping[str, Any]:
     abi = load(contract).abi
     answer = client_current().call(contract_address(contract), encode_call(abi, function, args))
     return decode_result(abi, function, len(args), answer)
 
 
-def _one(result: Mapping[str, Any]) -> Any:
+def one(result: Mapping[str, Any]) -> Any:
     return next(iter(result.values()))

@@ -23,15 +23,16 @@ from sessions_app.errors import BcflError
 from sessions_app.models import Task
 from sessions_app.selectors.people.join import join_page
 from sessions_app.selectors.task.data import task_get
-from sessions_app.services import siwe, wallet_calls
+from sessions_app.services import operator_wallet, siwe, wallet_calls
 from sessions_app.services.wallets import wallet_link, wallet_unlink, wallet_user
 from sessions_app.views.base import acts, page, viewer
+from sessions_app.views.task_actions import wei_of
 
 _HASH = re.compile(r"0x[0-9a-f]{64}")
 Answer = Callable[[HttpRequest, Mapping[str, Any]], Mapping[str, Any]]
 
 
-def _json(view: Answer) -> Callable[[HttpRequest], JsonResponse]:
+def json_answer(view: Answer) -> Callable[[HttpRequest], JsonResponse]:
     """A POST of JSON, answered with JSON; our own errors as ``{"error": text}``."""
 
     @require_POST
@@ -52,21 +53,21 @@ def _json(view: Answer) -> Callable[[HttpRequest], JsonResponse]:
     return answered
 
 
-def _text(given: Mapping[str, Any], name: str) -> str:
+def text_of(given: Mapping[str, Any], name: str) -> str:
     value = given.get(name, "")
     if not isinstance(value, str) or len(value) > 20_000:
         raise wallet_calls.UnknownCall(f"{name} must be a text.")
     return value
 
 
-def _address(given: Mapping[str, Any]) -> str:
-    value = _text(given, "address")
+def address_of(given: Mapping[str, Any]) -> str:
+    value = text_of(given, "address")
     if not is_address(value):
         raise wallet_calls.UnknownCall(f"“{value[:50]}” is not an Ethereum address.")
     return str(to_checksum_address(value))
 
 
-def _task(pk: Any) -> Task:
+def task_of(pk: Any) -> Task:
     try:
         return task_get(int(pk))
     except (Task.DoesNotExist, TypeError, ValueError) as error:
@@ -76,16 +77,16 @@ def _task(pk: Any) -> Task:
 # --- who holds the key ----------------------------------------------------------------------
 
 
-@_json
+@json_answer
 def message(request: HttpRequest, given: Mapping[str, Any]) -> Mapping[str, Any]:
     """The text to sign (EIP-4361), with a nonce that counts once."""
     host = request.get_host()
     scheme = "https" if request.is_secure() else "http"
-    text = siwe.build(address=_text(given, "address"), domain=host, uri=f"{scheme}://{host}")
+    text = siwe.build(address=text_of(given, "address"), domain=host, uri=f"{scheme}://{host}")
     return {"message": str(text), "chain": wallet_calls.wallet_chain()}
 
 
-@_json
+@json_answer
 def sign_in(request: HttpRequest, given: Mapping[str, Any]) -> Mapping[str, Any]:
     """Whoever signed the message is signed in; a wallet seen first becomes a participant.
 
@@ -93,21 +94,21 @@ def sign_in(request: HttpRequest, given: Mapping[str, Any]) -> Mapping[str, Any]
     before ``next``, as after a password.
     """
     address = siwe.verify(
-        _text(given, "message"), _text(given, "signature"), domain=request.get_host()
+        text_of(given, "message"), text_of(given, "signature"), domain=request.get_host()
     )
-    onward = _onward(request, _text(given, "next"))
+    onward = _onward(request, text_of(given, "next"))
     answer = perform_login(request, wallet_user(address=address), redirect_url=onward)
     return {"next": answer["Location"]}
 
 
 @acts("wallet.link")
-@_json
+@json_answer
 def link(request: HttpRequest, given: Mapping[str, Any]) -> Mapping[str, Any]:
     """Add the wallet that signed the message to the person who is signed in."""
     address = siwe.verify(
-        _text(given, "message"), _text(given, "signature"), domain=request.get_host()
+        text_of(given, "message"), text_of(given, "signature"), domain=request.get_host()
     )
-    wallet_link(user=viewer(request), address=address, label=_text(given, "label")[:60])
+    wallet_link(user=viewer(request), address=address, label=text_of(given, "label")[:60])
     messages.success(request, f"The wallet {address} is linked.")
     return {"next": f"{reverse('settings')}#wallets"}
 
@@ -149,22 +150,24 @@ def join(request: HttpRequest, pk: int) -> HttpResponse:
 
 @login_required
 @acts("task.view")
-@_json
+@json_answer
 def prepare(request: HttpRequest, given: Mapping[str, Any]) -> Mapping[str, Any]:
     """The call, tried on the node and put in words, ready to be signed."""
     cap = given.get("samples_cap")
     permit = given.get("permit")
     options = wallet_calls.Options(
         samples_cap=cap if isinstance(cap, int) and not isinstance(cap, bool) else None,
-        member=_address({"address": given["member"]}) if given.get("member") else "",
+        member=address_of({"address": given["member"]}) if given.get("member") else "",
         permit=permit if isinstance(permit, dict) else None,
+        amount=wei_of(text_of(given, "amount")) if given.get("amount") else 0,
     )
-    call = wallet_calls.prepare(
-        action=_text(given, "action"),
-        task=_task(given.get("task")),
-        address=_address(given),
-        options=options,
-    )
+    action, task, address = text_of(given, "action"), task_of(given.get("task")), address_of(given)
+    if action in operator_wallet.BUILDERS:
+        call = operator_wallet.operator_prepare(
+            action=action, task=task, address=address, by=viewer(request), options=options
+        )
+    else:
+        call = wallet_calls.prepare(action=action, task=task, address=address, options=options)
     return {
         "transaction": dict(call.transaction),
         "title": call.title,
@@ -177,17 +180,17 @@ def prepare(request: HttpRequest, given: Mapping[str, Any]) -> Mapping[str, Any]
 
 @login_required
 @acts("task.view")
-@_json
+@json_answer
 def permit(request: HttpRequest, given: Mapping[str, Any]) -> Mapping[str, Any]:
-    return wallet_calls.permit_request(task=_task(given.get("task")), address=_address(given))
+    return wallet_calls.permit_request(task=task_of(given.get("task")), address=address_of(given))
 
 
 @login_required
 @acts("task.view")
-@_json
+@json_answer
 def standing(request: HttpRequest, given: Mapping[str, Any]) -> Mapping[str, Any]:
     """An address in a task as the contract has it, and whether it is the reader's."""
-    task, address = _task(given.get("task")), _address(given)
+    task, address = task_of(given.get("task")), address_of(given)
     found = wallet_calls.standing(task=task, address=address)
     mine = viewer(request).wallets.filter(address=address).exists()
     return {

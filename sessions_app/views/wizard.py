@@ -128,8 +128,8 @@ def _step_posted(request: HttpRequest, draft: TaskDraft, step: str) -> HttpRespo
     request.session[GOES_ON] = [draft.pk, request.POST.get("editor", "")]
     if action in _READS:
         return _file_read(request, draft, step, action)
-    if action in ("fund", "keep"):
-        return _finish(request, draft, launch=action == "fund")
+    if action in _LAUNCHES:
+        return _finish(request, draft, launch=_LAUNCHES[action])
     if action == "leave":
         messages.success(request, f"“{draft.title}” is kept under Tasks → Drafts.")
         return redirect(f"{reverse('tasks')}?show=drafts")
@@ -147,6 +147,7 @@ def _step_posted(request: HttpRequest, draft: TaskDraft, step: str) -> HttpRespo
     return redirect("draft", draft.pk, steps[min(at + 1, len(steps) - 1)])
 
 
+_LAUNCHES: dict[str, drafts.Launch] = {"fund": "fund", "wallet": "wallet", "keep": "keep"}
 _READS = {"columns": columns_from, "held-out": held_out_from}
 
 
@@ -174,7 +175,8 @@ def _version(request: HttpRequest) -> int | None:
     return int(text) if text.isdigit() and "keep" not in request.POST else None
 
 
-def _finish(request: HttpRequest, draft: TaskDraft, *, launch: bool) -> HttpResponse:
+def _finish(request: HttpRequest, draft: TaskDraft, *, launch: drafts.Launch) -> HttpResponse:
+    """``launch``: fund, from the hosted account; wallet; or keep, as an unstarted task."""
     try:
         done = drafts.draft_finish(draft=draft, by=viewer(request), launch=launch)
     except DraftUnfinished as error:
@@ -187,14 +189,15 @@ def _finish(request: HttpRequest, draft: TaskDraft, *, launch: bool) -> HttpResp
         return redirect("draft", draft.pk, "review")
     if done.trouble:
         messages.error(request, f"Saved, but not started. {done.trouble}")
-    elif launch:
+    elif launch == "fund":
         messages.success(request, "On its way: the model is made, then the pool is escrowed.")
     if done.invited:
         messages.success(
             request,
             f"{count(len(done.invited), 'invitation')} made; their links are under Invitations.",
         )
-    return redirect("task", done.task.pk)
+    wallet = launch == "wallet" and not done.trouble
+    return redirect("task-wallet" if wallet else "task", done.task.pk)
 
 
 @login_required

@@ -487,3 +487,55 @@ def mails() -> list[str]:
 )
 def test_addresses_are_checked_before_anything_is_sent(emails: str, words: str) -> None:
     assert words in " ".join(form_of(FILLED | {"invite__emails": emails}).errors["invite__emails"])
+
+
+# --- a wallet of one's own ------------------------------------------------------------------
+
+
+def test_the_last_step_can_hand_over_to_a_wallet(as_operator: Client, operator: User) -> None:
+    draft = start(as_operator)
+    draft.values = dict(FILLED)
+    draft.save()
+    page = as_operator.get(f"/tasks/drafts/{draft.pk}/review/").content.decode()
+    assert "Fund from my own wallet" in page
+    answer = fund(as_operator, draft, "wallet")
+    task = Task.objects.get()
+    assert answer.redirect_chain[-1][0] == f"/tasks/{task.pk}/wallet/"
+    assert (task.stage, task.operator_account) == (Task.Stage.PREPARING, None)
+    body = answer.content.decode()
+    assert "Nothing is" in body
+    assert "Back to the draft" in body
+    assert f"/tasks/{task.pk}/wallet/" in as_operator.get(f"/tasks/{task.pk}/").content.decode()
+    as_operator.post(f"/tasks/{task.pk}/wallet/undo/")
+    task.refresh_from_db()
+    assert task.stage == Task.Stage.DRAFT
+
+
+def test_who_has_no_hosted_account_funds_from_a_wallet(as_operator: Client, operator: User) -> None:
+    operator.account = None
+    operator.save()
+    draft = start(as_operator)
+    draft.values = dict(FILLED)
+    draft.save()
+    page = as_operator.get(f"/tasks/drafts/{draft.pk}/review/").content.decode()
+    assert "your own wallet funds it" in page
+    assert 'value="fund"' not in page
+    fund(as_operator, draft, "keep")
+    page = as_operator.get(f"/tasks/{Task.objects.get().pk}/").content.decode()
+    assert "Start from my wallet" in page
+    assert 'id="start"' not in page
+
+
+def test_another_operator_signs_nothing_for_it(as_operator: Client, client: Client) -> None:
+    draft = start(as_operator)
+    draft.values = dict(FILLED)
+    draft.save()
+    fund(as_operator, draft, "wallet")
+    task = Task.objects.get()
+    client.force_login(factories.user("operator", name="Other"))
+    assert client.get(f"/tasks/{task.pk}/wallet/").status_code == 403
+    asked = {"task": task.pk, "address": "0x" + "1" * 40}
+    for url in ("/wallet/desk/", "/wallet/prepare/"):
+        answer = client.post(url, asked | {"action": "fund"}, content_type="application/json")
+        assert answer.status_code == 400
+        assert "Only the operator of task" in answer.json()["error"]

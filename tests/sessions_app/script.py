@@ -75,7 +75,14 @@ class Script:
             "Transfer", contract="FLToken", **{"from": sender, "to": recipient, "value": value}
         )
 
-    def task(self, task_id: int = 1, *, config_hash: str = word(77), **changes: Any) -> None:
+    def task(
+        self,
+        task_id: int = 1,
+        *,
+        config_hash: str = word(77),
+        operator: str = OPERATOR,
+        **changes: Any,
+    ) -> None:
         params = {
             "configHash": config_hash,
             "modelHash": word(500),
@@ -96,7 +103,7 @@ class Script:
         self.emit(
             "TaskCreated",
             taskId=task_id,
-            operator=OPERATOR,
+            operator=operator,
             configHash=config_hash,
             params=params,
         )

@@ -96,6 +96,11 @@ def _launching(data: TaskData) -> Now:
             "needs about 10 s to load TensorFlow."
         )
         return Now("Preparing.", text, "run", _steps(labels, 0, 50), since, "since start")
+    if task.operator_account is None:
+        text = (
+            f"The model is ready. Waiting for the operator's wallet to sign: {pool} go into escrow."
+        )
+        return Now("Funding.", text, "wait", _steps(labels, 1, 20), since, "since start")
     waiting = [row.function for row in data.pending_calls]
     step = "the approval" if "approve" in waiting else "the task"
     text = f"Waiting for {step} to be mined; {pool} go into escrow with it."
@@ -129,6 +134,11 @@ def _open(data: TaskData) -> Now:
             f"{count(len(joined), 'participant')} joined, which is enough. "
             f"{count(free, 'place')} still open to wallets and agents; it starts when they are "
             "taken, when the join time is over, or when the operator starts it."
+        )
+    elif task.operator_account is None and not data.pending_calls:
+        text = (
+            f"All {len(joined)} participants have joined. Waiting for the operator's wallet to "
+            "sign the start; when the join time is over, anyone may start it."
         )
     else:
         text = f"All {len(joined)} participants have joined. Waiting for the start to be mined."

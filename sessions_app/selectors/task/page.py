@@ -42,6 +42,8 @@ class Actions:
     free_places: int  # that wallets and agents may take
     top_up: str  # the account that would pay; empty: not now
     cancel: bool
+    wallet_start: bool  # a draft that a wallet could fund
+    wallet: bool  # its operator signs in a wallet
     delete: bool
     clone: bool
     claim: Sequence[str]  # addresses whose rewards they may claim now
@@ -212,12 +214,14 @@ def _head(data: TaskData, config: TaskConfig | None) -> Head:
 def _actions(data: TaskData, viewer: User, rows: Sequence[ParticipantRow]) -> Actions:
     task = data.task
     draft = task.stage in (Task.Stage.DRAFT, Task.Stage.FAILED) and task.onchain_id is None
+    hosted = task.operator_account is not None
+    launching = task.stage in (Task.Stage.PREPARING, Task.Stage.FUNDING)
     cancelling = any(row.function == "cancel" for row in data.pending_calls)
     alive = task.phase in (Task.Phase.OPEN, Task.Phase.RUNNING)
     running, paused = task.phase == Task.Phase.RUNNING, task.paused_at is not None
     claims = [row for row in rows if row.can_claim]
     return Actions(
-        start=draft and can(viewer, "task.launch", task),
+        start=draft and _has_payer(task) and can(viewer, "task.launch", task),
         edit=draft and can(viewer, "task.change", task),
         begin=_can_begin(data, viewer),
         pause=running and not paused and can(viewer, "task.pause", task),
@@ -225,12 +229,27 @@ def _actions(data: TaskData, viewer: User, rows: Sequence[ParticipantRow]) -> Ac
         invite=alive and can(viewer, "invitation.create", Invitation(task=task)),
         free_places=_free_places(data),
         top_up=_payer(data) if alive and can(viewer, "task.top_up", task) else "",
-        cancel=alive and not cancelling and not task.stopping and can(viewer, "task.cancel", task),
+        cancel=alive
+        and hosted
+        and not cancelling
+        and not task.stopping
+        and can(viewer, "task.cancel", task),
+        wallet_start=draft and can(viewer, "task.launch", task),
+        wallet=(launching or alive)
+        and not hosted
+        and task.owner_id is not None
+        and can(viewer, "task.launch", task),
         delete=draft and can(viewer, "task.cancel", task),
         clone=task.config is not None and can(viewer, "task.clone"),
         claim=[row.party.address for row in claims],
         claimable=sum(row.claimable for row in claims),
     )
+
+
+def _has_payer(task: Task) -> bool:
+    """A launch from a wallet that was given up leaves the owner's account to pay."""
+    owner = task.owner
+    return task.operator_account is not None or (owner is not None and owner.account_id is not None)
 
 
 def _can_begin(data: TaskData, viewer: User) -> int:
@@ -239,7 +258,8 @@ def _can_begin(data: TaskData, viewer: User) -> int:
     task, joined = data.task, len(data.active)
     starting = any(row.function == "start" for row in data.pending_calls)
     enough = task.min_participants <= joined < task.max_participants
-    if task.phase != Task.Phase.OPEN or starting or not enough:
+    hosted = task.operator_account is not None
+    if task.phase != Task.Phase.OPEN or starting or not enough or not hosted:
         return 0
     return joined if can(viewer, "task.start", task) else 0
 
