@@ -224,7 +224,8 @@ def drafts_finish(request: HttpRequest, draft_id: Key, body: FinishIn) -> dict[s
             next_step="Change the draft's fields in `errors`, then finish it.",
             errors=[{"field": f"draft.{p.name}", "detail": p.message} for p in problems],
         )
-    done = drafts.draft_finish(draft=draft, by=user, launch=body.launch)
+    launch: drafts.Launch = "fund" if body.launch else "keep"
+    done = drafts.draft_finish(draft=draft, by=user, launch=launch)
     return {
         "task": shown(find_task(done.task.pk), user),
         "invitations": [invitation_out(row) for row in done.invited],

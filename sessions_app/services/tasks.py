@@ -27,7 +27,10 @@ from sessions_app.selectors.balances import token_balance
 from sessions_app.selectors.wizard.quote import task_quote_now
 from sessions_app.services.calls import chain_errors_as_ours, task_call
 from sessions_app.services.hosted import default_evaluators, seat_account
+from training import private
 from training.blobs import BlobStore
+from training.errors import TrainingError
+from training.schema import DataSchema
 from training.specs import TaskConfig
 
 FLT = 10**18  # wei in one token
@@ -379,12 +382,8 @@ def _places(config: TaskConfig, hosted: int | None, fewest: int | None) -> tuple
             "participants. Set it to 0; they join with bcfl-agent.",
             field="hosted_places",
         )
-    if config.dataset.schema and not BlobStore.default().exists(config.dataset.schema.evaluation):
-        raise InvalidTask(
-            f"The held-out samples {config.dataset.schema.evaluation} are not stored here. Add "
-            "them in the task wizard, or with `manage.py run_task --evaluation FILE`.",
-            field="dataset",
-        )
+    if config.dataset.schema:
+        _check_held_out(config.dataset.schema)
     fewest = most if fewest is None else fewest
     if not 0 <= hosted <= most:
         raise InvalidTask(
@@ -397,6 +396,23 @@ def _places(config: TaskConfig, hosted: int | None, fewest: int | None) -> tuple
             field="min_participants",
         )
     return hosted, fewest
+
+
+def _check_held_out(schema: DataSchema) -> None:
+    """Members may read this file, so it must be held-out samples and not somebody's model."""
+    store = BlobStore.default()
+    if not store.exists(schema.evaluation):
+        raise InvalidTask(
+            f"The held-out samples {schema.evaluation} are not stored here. Add them in the task "
+            "wizard, or with `manage.py run_task --evaluation FILE`.",
+            field="dataset",
+        )
+    try:
+        private.evaluation_table(store.open(schema.evaluation), schema)
+    except TrainingError as error:
+        raise InvalidTask(
+            f"{schema.evaluation} cannot be held out: {error}", field="dataset"
+        ) from error
 
 
 def _addresses(given: Iterable[str]) -> list[str]:

@@ -38,7 +38,7 @@ def task_wallet(request: HttpRequest, pk: int) -> HttpResponse:
         return redirect("task", pk)
     context = {
         "task": task,
-        "pill": task_pill(task.stage, task.phase),
+        "pill": task_pill(task),
         "terms": term_facts(task),
         "chain": wallet_calls.wallet_chain(),
         "keeper": task.evaluator_accounts.order_by("pk").first(),

@@ -6,23 +6,27 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sessions_app.errors import InvalidTask
 from sessions_app.forms.columns import columns_read, columns_text
 from sessions_app.forms.private import FILE
 from sessions_app.forms.values import form_of
-from sessions_app.models import Task, TaskDraft
+from sessions_app.models import Task, TaskDraft, User
+from sessions_app.services.tasks import task_create
 from tests import factories
 from tests.pages.test_wizard import FILLED, evaluator, start
 from training import data
 from training.blobs import BlobStore
 from training.errors import SpecError
-from training.schema import Feature
-from training.specs import TaskConfig
+from training.schema import DataSchema, Feature
+from training.specs import DatasetSpec, TaskConfig
+from training.weights import encode
 
 pytestmark = pytest.mark.django_db
 __all__ = ["evaluator"]
@@ -245,3 +249,13 @@ def test_only_the_owner_reads_files_into_a_draft(client: Client, as_operator: Cl
     other = factories.user("operator", name="Other")
     client.force_login(other)
     assert read(client, draft, "held-out", ROWS, **PRIVATE).status_code == 403
+
+
+def test_a_model_cannot_be_passed_off_as_held_out_samples(operator: User, blobs: BlobStore) -> None:
+    """Members may read what is held out: else a model of others could be read through a task."""
+    columns = columns_read(COLUMNS)
+    model = blobs.put(encode({"dense/kernel": np.zeros((4, 2), dtype=np.float32)}))
+    schema = DataSchema(tuple(columns), "diagnosis", ("benign", "malignant"), model, 3)
+    config = TaskConfig(dataset=DatasetSpec(name="private", schema=schema))
+    with pytest.raises(InvalidTask, match="cannot be held out"):
+        task_create(owner=operator, title="T", config=config, pool=10**18)
