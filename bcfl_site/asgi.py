@@ -12,13 +12,15 @@ from channels.auth import AuthMiddlewareStack  # noqa: E402
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E402
 
+from sessions_app.live.tokens import TokenSockets  # noqa: E402
 from sessions_app.routing import websocket_urlpatterns  # noqa: E402
 
+_sockets = URLRouter(websocket_urlpatterns)
 application = ProtocolTypeRouter(
     {
         "http": _http,
-        "websocket": AllowedHostsOriginValidator(
-            AuthMiddlewareStack(URLRouter(websocket_urlpatterns))
+        "websocket": TokenSockets(
+            _sockets, pages=AllowedHostsOriginValidator(AuthMiddlewareStack(_sockets))
         ),
     }
 )

@@ -78,6 +78,8 @@ ELSEWHERE = {
     *("task_launch", "task_start", "auth_message", "auth_wallet"),
     # an agent's, in tests/agent and tests/stack
     *("upload_announce", "upload_piece", "signed_update"),
+    # calldata for a wallet to sign; whoever has a key in a file uses `bcfl-agent`
+    "wallet_call",
     # made by `bcfl api`: their bodies are rows or pictures
     *("models_predict", "versions_file_request"),
 }
