@@ -14,12 +14,8 @@ from sessions_app.api.tasks import find_task
 from sessions_app.models import ModelFile
 from sessions_app.selectors.models.card import model_card
 from sessions_app.selectors.models.files import NAMES, format_rows
-from sessions_app.selectors.models.registry import (
-    RegisteredModel,
-    Version,
-    model_list,
-    registered_model,
-)
+from sessions_app.selectors.models.listing import model_list
+from sessions_app.selectors.models.registry import RegisteredModel, Version, registered_model
 from sessions_app.services import models as model_services
 
 router = area("Models")

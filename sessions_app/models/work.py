@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import timedelta
 
 from django.db import models
 
@@ -196,6 +197,8 @@ class TrainingRun(models.Model):
         TRAINING = "training", "Training"
         TRAINED = "trained", "Trained"
         FAILED = "failed", "Failed"
+
+    QUEUE_LEASE = timedelta(minutes=10)  # a job may wait that long behind others
 
     seat = models.ForeignKey(Seat, on_delete=models.CASCADE, related_name="runs")
     round_number = models.PositiveIntegerField()

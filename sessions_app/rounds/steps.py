@@ -32,7 +32,7 @@ from training.scoring import pack_scores
 from training.specs import UpdateRef
 
 MAX_ATTEMPTS = 5  # of one training or aggregation that keeps losing its worker
-QUEUE_LEASE = timedelta(minutes=10)  # a job may wait that long behind others
+LOST = "The worker that had it gave no sign of life any more; it was handed to another."
 EXPIRE_GRACE = 5  # seconds after a deadline before we ask the contract to move on
 
 
@@ -199,11 +199,15 @@ def _dispatch_training(task: Task, round_: Round, run: TrainingRun, now: datetim
             run.save(update_fields=("status", "error"))
             publish.task_changed(task.pk, ("now", "participants"))
         return
+    if run.attempts and not run.error:
+        run.error = LOST
     run.status = TrainingRun.Status.QUEUED
     run.attempts += 1
-    run.lease_until = now + QUEUE_LEASE
-    run.save(update_fields=("status", "attempts", "lease_until"))
+    run.lease_until = now + TrainingRun.QUEUE_LEASE
+    run.save(update_fields=("status", "attempts", "lease_until", "error"))
     jobs.update_train(task, round_, run)
+    if run.error:
+        publish.task_changed(task.pk, ("now", "participants"))
 
 
 def _submit_update(run: TrainingRun) -> None:
@@ -260,10 +264,12 @@ def _aggregate(task: Task, round_: Round, run: RoundRun) -> None:
     updates = _update_refs(round_)
     if not updates:
         return
+    if run.attempts and not run.error:
+        run.error = LOST
     run.status = RoundRun.Status.AGGREGATING
     run.attempts += 1
     run.lease_until = now + timedelta(seconds=10) + 2 * training_lease()
-    run.save(update_fields=("status", "attempts", "lease_until"))
+    run.save(update_fields=("status", "attempts", "lease_until", "error"))
     jobs.round_aggregate(task, round_, run, updates, member_places(task))
     publish.task_changed(task.pk, ("now",))
 

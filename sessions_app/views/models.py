@@ -29,14 +29,13 @@ from sessions_app.errors import (
 )
 from sessions_app.models import ModelDecision, Task
 from sessions_app.selectors.models.card import model_card
+from sessions_app.selectors.models.comparison import compare_versions
 from sessions_app.selectors.models.files import format_rows
+from sessions_app.selectors.models.listing import FILTERS, model_list
 from sessions_app.selectors.models.registry import (
-    FILTERS,
     RegisteredModel,
     Version,
     bytes_of,
-    compare_versions,
-    model_list,
     registered_model,
 )
 from sessions_app.selectors.task.config import task_config

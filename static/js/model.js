@@ -45,7 +45,7 @@ function draw() {
     {
       width: Math.max(node.clientWidth, 120),
       height: 220,
-      padding: [8, 26, 0, 0],
+      padding: [8, 8, 0, 0],
       legend: { show: false },
       cursor: { y: false, drag: { x: false, y: false } },
       scales: {

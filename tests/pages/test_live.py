@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,15 +16,18 @@ from channels.db import database_sync_to_async
 from channels.layers import get_channel_layer
 from channels.routing import URLRouter
 from django.contrib.auth.models import AnonymousUser
+from django.utils import timezone
 
 from bcfl_site.embedded.redis import Redis
 from chain import sender
 from chain.errors import ContractReverted
-from chain.models import OutgoingTransaction
+from chain.models import OutgoingTransaction, SyncCursor, SyncState
+from sessions_app import publish
 from sessions_app.live.parts import PARTS
 from sessions_app.live.room import NO_SUCH_TASK, SIGN_IN_AGAIN
-from sessions_app.models import Task, User
+from sessions_app.models import Task, TrainingRun, User
 from sessions_app.publish import ALL_PARTS, task_group
+from sessions_app.rounds import orchestrator
 from sessions_app.routing import websocket_urlpatterns
 from tests import factories
 
@@ -249,3 +254,56 @@ async def test_nonsense_from_a_page_is_passed_over() -> None:
             await live.send_input({"type": "websocket.receive", "text": text})
         await tell(pk, 8, "feed")
         assert (await message(live, "changed"))["seq"] == 8
+
+
+@database_sync_to_async
+def running() -> tuple[User, Task]:
+    user = factories.user("operator")
+    return user, factories.running_task(user, rounds=1).task
+
+
+async def test_a_chain_that_is_away_is_told_with_its_cause_within_two_seconds() -> None:
+    user, task = await running()
+    async with socket(f"/ws/tasks/{task.pk}/", user) as live:
+        await message(live, "hello")
+
+        @database_sync_to_async
+        def lose() -> None:
+            cursor = SyncCursor.objects.get()
+            SyncCursor.objects.update(
+                state=SyncState.UNREACHABLE,
+                message="The node at http://127.0.0.1:1 does not answer. Start it.",
+                updated_at=timezone.now(),
+            )
+            publish.chain_changed(
+                chain_id=31337,
+                block_number=cursor.block_number,
+                head_number=cursor.head_number,
+                state=SyncState.UNREACHABLE,
+            )
+
+        async with asyncio.timeout(2):
+            await lose()
+            while "part-faults" not in (told := await message(live, "changed")).get("html", {}):
+                pass
+        assert "does not answer. Start it." in told["html"]["part-faults"]
+
+
+async def test_work_that_lost_its_worker_is_told_within_two_seconds() -> None:
+    user, task = await running()
+    async with socket(f"/ws/tasks/{task.pk}/", user) as live:
+        await message(live, "hello")
+
+        @database_sync_to_async
+        def end_the_lease() -> None:
+            TrainingRun.objects.filter(seat__task=task, status=TrainingRun.Status.TRAINING).update(
+                lease_until=timezone.now() - timedelta(seconds=1), attempts=1
+            )
+            orchestrator.task_advance(task.pk)
+
+        async with asyncio.timeout(2):
+            await end_the_lease()
+            while "part-faults" not in (told := await message(live, "changed")).get("html", {}):
+                pass
+        assert "Training of Southbank in round 2 is tried again" in told["html"]["part-faults"]
+        assert "no sign of life" in told["html"]["part-faults"]

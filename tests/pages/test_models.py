@@ -11,7 +11,9 @@ from django.test import Client
 
 from sessions_app.errors import ModelRefused, NoSuchVersion, NotAllowed, WrongStage
 from sessions_app.models import AuditEntry, ModelDecision, ModelFile, Round, Task, User
-from sessions_app.selectors.models.registry import compare_versions, model_list, registered_model
+from sessions_app.selectors.models.comparison import compare_versions
+from sessions_app.selectors.models.listing import model_list
+from sessions_app.selectors.models.registry import registered_model
 from sessions_app.services import models as model_services
 from tests import factories
 from training.blobs import BlobStore

@@ -102,7 +102,7 @@ def test_a_silent_follower_is_told(as_operator: Client, operator: User) -> None:
     story = factories.running_task(operator, rounds=1)
     SyncCursor.objects.update(updated_at=timezone.now() - timedelta(minutes=3))
     page = as_operator.get(f"/tasks/{story.task.pk}/").content.decode()
-    assert "Chain: follower silent" in page
+    assert "Follower silent" in page
     assert "manage.py follow_chain" in page
 
 

@@ -9,9 +9,10 @@ from datetime import timedelta
 
 from django.test import Client
 from django.utils import timezone
+from pytest_django import Settings
 
 from chain.models import Transaction
-from sessions_app.models import Task, TaskEvent, TokenBalance, User
+from sessions_app.models import Task, TaskEvent, TokenBalance, TrainingRun, User
 from sessions_app.selectors.task.config import configuration_facts
 from sessions_app.selectors.task.data import task_data, task_get
 from sessions_app.selectors.task.now import task_now
@@ -238,3 +239,37 @@ def test_a_task_of_another_client_has_a_page(as_operator: Client, operator: User
     page = as_operator.get(f"/tasks/{story.task.pk}/").content.decode()
     assert "Created by another client" in page
     assert as_operator.get(f"/tasks/{story.task.pk}/config.json").status_code == 404
+
+
+def test_a_silent_worker_is_a_fault_before_its_work_is_handed_on(
+    operator: User, settings: Settings
+) -> None:
+    story = factories.running_task(operator, rounds=1)
+    lease = timedelta(seconds=settings.TRAINING_LEASE_SECONDS)
+    runs = TrainingRun.objects.filter(seat__task=story.task, round_number=2)
+    training = runs.filter(status=TrainingRun.Status.TRAINING)
+    assert training.count() == 1
+    now = timezone.now()
+
+    training.update(lease_until=now + lease, done=10)
+    page = shown(story.task, operator)
+    assert not [f for f in page.faults if "silent" in f.title]
+    look = page.now.look_again_at
+    assert look is not None
+    assert 4.9 < look - now.timestamp() < 6, "the page looks again when it would be one"
+
+    training.update(lease_until=now + lease - timedelta(seconds=6))
+    (fault,) = shown(story.task, operator).faults
+    assert fault.title == "The worker that trains for Southbank is silent"
+    assert fault.cause.startswith("Nothing was heard of it for ")
+    assert "handed to another worker" in fault.next_step
+
+    training.update(status=TrainingRun.Status.TRAINED)
+    waited = TrainingRun.QUEUE_LEASE - timedelta(seconds=25)
+    runs.filter(status=TrainingRun.Status.QUEUED).update(lease_until=now + waited)
+    (fault,) = shown(story.task, operator).faults
+    assert fault.title == "No worker has begun to train"
+    assert "Health" in fault.next_step
+
+    Task.objects.filter(pk=story.task.pk).update(paused_at=now)
+    assert not shown(story.task, operator).faults, "a pause hands out nothing"

@@ -9,19 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import lru_cache
 from typing import Any, Literal
 
-from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Subquery, Sum
+from django.db.models import Count, Sum
 
-from sessions_app.access import addresses_of
 from sessions_app.errors import NoSuchVersion
-from sessions_app.models import ModelDecision, Round, Task, Update, User
+from sessions_app.models import ModelDecision, Round, Task, Update
 from sessions_app.selectors.task.config import config_labels, task_config
 from training.blobs import BlobStore
 from training.errors import BlobCorrupt, BlobMissing, SpecError, TrainingError
 
-PAGE_LENGTH = 50
 Stage = Literal["initial", "candidate", "production", "retired"]
 STAGES: dict[Stage, tuple[str, str]] = {  # label, tone of the pill
     "initial": ("Untrained", ""),
@@ -144,10 +141,10 @@ def registered_model(task: Task) -> RegisteredModel:
     versions = _versions(task)
     hashes = {v.number: v.model_hash for v in versions}
     decisions = list(task.model_decisions.select_related("by"))
-    standing = _standing(decisions, hashes)
+    stands = standing(decisions, hashes)
     store = _store()
     staged = [
-        replace(v, stage=standing.stage(v.number), stored=_exists(store, v.model_hash))
+        replace(v, stage=stands.stage(v.number), stored=_exists(store, v.model_hash))
         for v in versions
     ]
     by_number = {v.number: v for v in staged}
@@ -157,8 +154,8 @@ def registered_model(task: Task) -> RegisteredModel:
         labels=config_labels(config) if config else ["Another client's task"],
         versions=staged,
         decisions=[_told(d, hashes) for d in reversed(decisions)],
-        production=by_number.get(standing.production),
-        before=by_number.get(standing.before),
+        production=by_number.get(stands.production),
+        before=by_number.get(stands.before),
         config_known=config is not None,
     )
 
@@ -184,7 +181,7 @@ class _Standing:
         return "candidate" if number else "initial"
 
 
-def _standing(decisions: Iterable[ModelDecision], hashes: dict[int, str]) -> _Standing:
+def standing(decisions: Iterable[ModelDecision], hashes: dict[int, str]) -> _Standing:
     """A fold over the decisions that still hold."""
     now = _Standing()
     for decision in decisions:
@@ -309,198 +306,3 @@ def _store() -> BlobStore | None:
 
 def _exists(store: BlobStore | None, model_hash: str) -> bool:
     return store is not None and store.exists(model_hash)
-
-
-# --- list -----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class ModelRow:
-    pk: int
-    title: str
-    labels: str
-    owner: str
-    may_try: bool
-    versions: int
-    latest: int
-    latest_ppm: int | None
-    best_ppm: int | None
-    production: int | None
-    production_ppm: int | None
-
-    def as_json(self) -> dict[str, Any]:
-        """Accuracies 0 to 1."""
-
-        def share(ppm: int | None) -> float | None:
-            return None if ppm is None else ppm / 1e6
-
-        return {
-            "id": self.pk,
-            "title": self.title,
-            "trained_as": self.labels,
-            "owner": self.owner,
-            "versions": self.versions,
-            "latest_accuracy": share(self.latest_ppm),
-            "best_accuracy": share(self.best_ppm),
-            "production_version": self.production,
-            "production_accuracy": share(self.production_ppm),
-        }
-
-
-@dataclass(frozen=True)
-class ModelList:
-    rows: Sequence[ModelRow]
-    filter: str
-    query: str
-    counts: dict[str, int]
-    next_before: int | None
-
-
-FILTERS = ("all", "production", "waiting", "mine")
-
-
-def model_list(
-    viewer: User,
-    *,
-    kind: str = "all",
-    query: str = "",
-    before: int | None = None,
-    length: int = PAGE_LENGTH,
-) -> ModelList:
-    """Models with at least one finalised round, newest first. A constant number of queries."""
-    finalized = Round.objects.filter(task=OuterRef("pk"), phase=Round.Phase.FINALIZED)
-    found = Task.objects.filter(Exists(finalized))
-    if query:
-        found = found.filter(Q(title__icontains=query) | Q(round_set__model_hash=query)).distinct()
-    served = _production_of(found)
-    chosen: dict[str, QuerySet[Task]] = {
-        "all": found,
-        "production": found.filter(pk__in=served),
-        "waiting": found.exclude(pk__in=served),
-        "mine": found.filter(owner=viewer),
-    }
-    counts = {name: tasks.count() for name, tasks in chosen.items()}
-    tasks = chosen[kind]
-    if before is not None:
-        tasks = tasks.filter(pk__lt=before)
-    ordered = finalized.order_by("-number")
-    page = list(
-        tasks.select_related("owner")
-        .annotate(
-            latest=Subquery(ordered.values("number")[:1]),
-            latest_ppm=Subquery(ordered.values("accuracy_ppm")[:1]),
-            best_ppm=Subquery(
-                finalized.order_by(F("accuracy_ppm").desc(nulls_last=True)).values("accuracy_ppm")[
-                    :1
-                ]
-            ),
-        )
-        .order_by("-pk")[: length + 1]
-    )
-    more = len(page) > length
-    page = page[:length]
-    accuracies = {
-        (task, number): ppm
-        for task, number, ppm in Round.objects.filter(task__in=[t.pk for t in page]).values_list(
-            "task_id", "number", "accuracy_ppm"
-        )
-    }
-    usable = _usable(viewer, [task.pk for task in page])
-    rows = []
-    for task in page:
-        config = task_config(task)
-        number = served.get(task.pk)
-        rows.append(
-            ModelRow(
-                pk=task.pk,
-                title=task.title,
-                labels=" · ".join(config_labels(config)) if config else "Another client's task",
-                owner=task.owner.short_name if task.owner else "another client",
-                may_try=task.pk in usable,
-                versions=task.latest,
-                latest=task.latest,
-                latest_ppm=task.latest_ppm,
-                best_ppm=task.best_ppm,
-                production=number,
-                production_ppm=accuracies.get((task.pk, number)) if number else None,
-            )
-        )
-    return ModelList(rows, kind, query, counts, page[-1].pk if more and page else None)
-
-
-def _usable(viewer: User, tasks: list[int]) -> set[int]:
-    """Those whose models this person may ask: as the action model.predict, for a whole list."""
-    if viewer.is_admin:
-        return set(tasks)
-    found = Task.objects.filter(
-        Q(owner=viewer)
-        | Q(seats__account=viewer.account_id or -1)
-        | Q(members__address__in=addresses_of(viewer)),
-        pk__in=tasks,
-    )
-    return set(found.values_list("pk", flat=True))
-
-
-def _production_of(tasks: QuerySet[Task]) -> dict[int, int]:
-    """Task → version in production, for those that have one. Two queries."""
-    decided: dict[int, list[ModelDecision]] = {}
-    for decision in ModelDecision.objects.filter(task__in=tasks.values("pk")).order_by("pk"):
-        decided.setdefault(decision.task_id, []).append(decision)
-    hashes: dict[int, dict[int, str]] = {}
-    rounds = Round.objects.filter(task__in=decided, phase=Round.Phase.FINALIZED)
-    for task, number, model_hash in rounds.values_list("task_id", "number", "model_hash"):
-        hashes.setdefault(task, {})[number] = model_hash
-    served = {pk: _standing(rows, hashes.get(pk, {})).production for pk, rows in decided.items()}
-    return {pk: number for pk, number in served.items() if number > 0}
-
-
-# --- two versions ---------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """`distance`: L2 norm of the difference of all weights, and relative to version `a`'s norm;
-    None unless both are stored and intact."""
-
-    a: Version
-    b: Version
-    accuracy_change_ppm: int | None
-    loss_change: float | None
-    distance: float | None
-    relative: float | None
-    trouble: str
-
-
-def compare_versions(a: Version, b: Version) -> Comparison:
-    distance = relative = None
-    trouble = " ".join(found.trouble for found in (bytes_of(a), bytes_of(b)) if found.trouble)
-    if not trouble:
-        try:
-            distance, norm = _distance(a.model_hash, b.model_hash)
-            relative = distance / norm if norm else None
-        except TrainingError as error:
-            trouble = str(error)
-    known = a.accuracy_ppm is not None and b.accuracy_ppm is not None
-    return Comparison(
-        a=a,
-        b=b,
-        accuracy_change_ppm=(b.accuracy_ppm or 0) - (a.accuracy_ppm or 0) if known else None,
-        loss_change=b.loss - a.loss if a.loss is not None and b.loss is not None else None,
-        distance=distance,
-        relative=relative,
-        trouble=trouble,
-    )
-
-
-@lru_cache(maxsize=256)
-def _distance(first: str, second: str) -> tuple[float, float]:
-    """‖second - first‖ and ‖first‖ over all tensors, in float64."""
-    import numpy as np
-
-    store = BlobStore.default()
-    a, b = store.open_weights(first), store.open_weights(second)
-    if {n: t.shape for n, t in a.items()} != {n: t.shape for n, t in b.items()}:
-        raise BlobCorrupt("The two versions have other tensors, so no distance can be told.")
-    squares = sum(float(np.square(b[n].astype(np.float64) - a[n]).sum()) for n in a)
-    norm = sum(float(np.square(a[n].astype(np.float64)).sum()) for n in a)
-    return squares**0.5, norm**0.5

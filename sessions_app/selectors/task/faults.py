@@ -4,10 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
-from sessions_app.formats import words
+from django.conf import settings
+
+from sessions_app.formats import and_list, duration, words
 from sessions_app.models import RoundRun, Task, TrainingRun
 from sessions_app.selectors.task.data import TaskData
+
+# Seconds without a word from a worker before the page says so. It reports four times a second, but
+# nothing while it loads TensorFlow or compiles a model that it has not trained before.
+SILENT_AFTER = 5.0
+STARTS_IN = 20.0
+
+
+@dataclass(frozen=True)
+class Silence:
+    """A training of which nothing is heard: ``since`` when, and ``from_`` when on it is a fault."""
+
+    address: str
+    run: TrainingRun
+    since: datetime
+    patience: float
+
+    @property
+    def from_(self) -> datetime:
+        return self.since + timedelta(seconds=self.patience)
 
 
 @dataclass(frozen=True)
@@ -23,7 +45,36 @@ class Fault:
 
 def task_faults(data: TaskData) -> Sequence[Fault]:
     """Most important first; empty when all is well."""
-    return [*_launch(data), *_chain(data), *_calls(data), *_work(data), *_rewards(data)]
+    return [
+        *_launch(data),
+        *_chain(data),
+        *_calls(data),
+        *_work(data),
+        *_workers(data),
+        *_rewards(data),
+    ]
+
+
+def silences(data: TaskData) -> list[Silence]:
+    """Trainings of the running round that a worker should report on, whether it does or not."""
+    task = data.task
+    if task.phase != Task.Phase.RUNNING or task.paused_at is not None:
+        return []
+    current = {a: r for a, r in data.training.items() if r.round_number == task.current_round}
+    training = {a: r for a, r in current.items() if r.status == TrainingRun.Status.TRAINING}
+    lease = timedelta(seconds=settings.TRAINING_LEASE_SECONDS)
+    found = [
+        Silence(address, run, run.lease_until - lease, SILENT_AFTER if run.done else STARTS_IN)
+        for address, run in training.items()
+        if run.lease_until is not None
+    ]
+    if training:
+        return found  # the others wait for their turn
+    return [
+        Silence(address, run, run.lease_until - TrainingRun.QUEUE_LEASE, STARTS_IN)
+        for address, run in current.items()
+        if run.status == TrainingRun.Status.QUEUED and run.lease_until is not None
+    ]
 
 
 def _launch(data: TaskData) -> list[Fault]:
@@ -40,7 +91,7 @@ def _chain(data: TaskData) -> list[Fault]:
         return []
     cause = chain.message or f"The follower stands at block {chain.block:,}."
     next_step = "This page shows the last state that was read; it goes on by itself afterwards."
-    return [Fault(f"Chain: {chain.label.lower()}", cause, next_step)]
+    return [Fault(chain.label, cause, next_step)]
 
 
 def _calls(data: TaskData) -> list[Fault]:
@@ -104,6 +155,27 @@ def _work(data: TaskData) -> list[Fault]:
             )
         )
     return faults
+
+
+def _workers(data: TaskData) -> list[Fault]:
+    """Workers that went silent, before their lease is over and the work is handed on."""
+    silent = [silence for silence in silences(data) if data.now >= silence.from_]
+    if not silent:
+        return []
+    longest = duration(max((data.now - silence.since).total_seconds() for silence in silent))
+    names = and_list([data.names.name(silence.address) for silence in silent], most=4)
+    if silent[0].run.status == TrainingRun.Status.QUEUED:
+        title = "No worker has begun to train"
+        cause = f"The work of {names} has waited for {longest}: workers are busy, or away."
+        step = "Health names the workers that answer; start another, or wait for the other tasks."
+    else:
+        title = f"The worker that trains for {names} is silent"
+        cause = f"Nothing was heard of it for {longest}; it may have ended."
+        step = (
+            f"After {duration(settings.TRAINING_LEASE_SECONDS)} of silence the work is handed to "
+            "another worker. The training worker's log says why it ended."
+        )
+    return [Fault(title, cause, step, tone="wait")]
 
 
 def _rewards(data: TaskData) -> list[Fault]:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from sessions_app.formats import amount, and_list, count, duration, percent
 from sessions_app.models import Participant, Round, Task, TrainingRun
 from sessions_app.selectors.task.data import TaskData
+from sessions_app.selectors.task.faults import silences
 
 # Without a median yet (first round), silence beyond this is called stalled, in seconds.
 FIRST_ROUND_PATIENCE = 60.0
@@ -225,8 +226,15 @@ def _running(data: TaskData) -> Now:
         since,
         "in this round",
         left,
-        look_again_at=quiet_since + patience + 0.5,
+        look_again_at=_look_again(data, quiet_since + patience),
     )
+
+
+def _look_again(data: TaskData, stalls_at: float) -> float:
+    """When the page shows something else if nothing happens: a silent worker, or a stall."""
+    now = data.now.timestamp()
+    moments = [stalls_at, *(silence.from_.timestamp() for silence in silences(data))]
+    return min(moment for moment in moments if moment > now) + 0.25
 
 
 def _paused_text(data: TaskData, round_: Round, submitted: int) -> str:
