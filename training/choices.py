@@ -86,7 +86,7 @@ DATASETS: dict[str, DatasetChoice] = table(
     DatasetChoice(
         "own",
         "Your own file",
-        "A CSV or NPZ file in BCFL_DATA_DIR, described by dataset.source in the configuration.",
+        "A CSV or NPZ file in the data folder of this machine, dealt out like the other sets.",
         from_files=True,
     ),
     DatasetChoice(
@@ -222,8 +222,7 @@ MODELS: dict[str, ModelChoice] = table(
     LayersChoice(
         "layers",
         "Your own layers",
-        "A list of layers as JSON in model.params.layers of the configuration; see "
-        "training.architecture.",
+        "An architecture of your own, of the layers that everyone's agent knows.",
     ),
 )
 
@@ -343,7 +342,15 @@ LOCAL_PARAMETERS: tuple[Parameter, ...] = (
 )
 
 TASK_PARAMETERS: tuple[Parameter, ...] = (
-    Parameter("participants", "Participants", "Shares the data is split into.", "int", 5, 1, 1000),
+    Parameter(
+        "participants",
+        "Participants",
+        "Places: one share of the data each, or a file of their own.",
+        "int",
+        5,
+        1,
+        1000,
+    ),
     Parameter("rounds", "Rounds", "Server rounds until the task completes.", "int", 5, 1, 1000),
     Parameter(
         "seed",

@@ -28,6 +28,7 @@ from sessions_app.forms.tables import (
     TABLES,
 )
 from sessions_app.selectors.wizard.own_files import own_file_choices
+from training.architecture import LAYERS
 from training.specs import DATASETS, Parameter
 
 Fields = dict[str, forms.Field]
@@ -95,7 +96,7 @@ def layers_field() -> LayersField:
     return LayersField(
         label="Layers",
         initial=as_text(DEFAULT_LAYERS),
-        help_text="JSON; the last layer, one output a class, is added.",
+        help_text=f"JSON, of {', '.join(LAYERS)}. The last layer, one output a class, is added.",
     )
 
 
