@@ -1,4 +1,4 @@
-"""From a mined block to the message at a page's socket, on a whole console."""
+"""From a mined block to the message at a page's socket, or to the screen, on a whole console."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ import sqlite3
 import threading
 import time
 from argparse import ArgumentParser
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from bcfl_site.benchmarks import columns
+from bcfl_site.benchmarks.live_page import TaskPage
 from bcfl_site.benchmarks.percentiles import percentiles
 
 if TYPE_CHECKING:
@@ -40,25 +42,29 @@ print("session", session.session_key)
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--blocks", type=int, default=100)
+    parser.add_argument(
+        "--browser", action="store_true", help="also until Chromium has painted the change"
+    )
 
 
 def run(options: dict[str, Any]) -> dict[str, Any]:
-    """{"database": {"p50", "p95", "p99"}, "message": ...} in milliseconds after the node was told
-    to mine."""
+    """{"database": {"p50", "p95", "p99"}, "message": ..., "pixel": ...} in milliseconds after the
+    node was told to mine; "pixel" with a browser alone."""
     from bcfl_site.embedded.stack import Stack
     from chain.client import ChainClient
 
     with Stack(web=True, settings={"TRAINING_PROCESSES": "1"}) as stack:
         client = ChainClient(f"http://127.0.0.1:{stack.places.chain_port}")
         told = _Told(stack, client)
-        try:
+        with ExitStack() as ending:
+            ending.callback(told.close)
+            if options["browser"]:
+                told.page = ending.enter_context(TaskPage(told.url, told.session))
             samples = [told.block() for _ in range(options["blocks"] + 5)][5:]  # 5 warm it up
-        finally:
-            told.close()
+    names = ("database", "message", "pixel") if options["browser"] else ("database", "message")
     return {
         "blocks": len(samples),
-        "database": percentiles([database for database, _ in samples]),
-        "message": percentiles([message for _, message in samples]),
+        **{name: percentiles([sample[name] for sample in samples]) for name in names},
         "load_of_the_machine": round(os.getloadavg()[0], 1),
     }
 
@@ -66,7 +72,8 @@ def run(options: dict[str, Any]) -> dict[str, Any]:
 def table(report: dict[str, Any]) -> str:
     rows = [
         [name, *(f"{report[name][p]:.0f}" for p in ("p50", "p95", "p99"))]
-        for name in ("database", "message")
+        for name in ("database", "message", "pixel")
+        if name in report
     ]
     head = f"{report['blocks']} blocks, one event each; load {report['load_of_the_machine']}\n\n"
     return head + columns(["ms after mining", "p50", "p95", "p99"], rows)
@@ -89,12 +96,14 @@ class _Told:
         self._create(accounts[101])
         task = self._await_task()
         words = stack.manage("shell", "-c", SIGN_IN).split()
-        session = words[words.index("session") + 1]
+        self.session = words[words.index("session") + 1]
+        self.url = f"{stack.url}/tasks/{task}/"
+        self.page: TaskPage | None = None
         port = stack.places.web_port
         self._socket = connect(
             f"ws://127.0.0.1:{port}/ws/tasks/{task}/",
             origin=Origin(stack.url),
-            additional_headers={"Cookie": f"sessionid={session}"},
+            additional_headers={"Cookie": f"sessionid={self.session}"},
             proxy=None,
         )
         self._sequence = self._until("hello", -1)
@@ -103,8 +112,8 @@ class _Told:
     def close(self) -> None:
         self._socket.close()
 
-    def block(self) -> tuple[float, float]:
-        """Mine a block with one event of the task: ms until it is stored, until it is told."""
+    def block(self) -> dict[str, float]:
+        """Mine a block with one event of the task: ms until it is stored, told, painted."""
         self._send(self._operator, "FLCoordinator", "topUp", 1, 1)
         height = self._client.head().number + 1
         stored: list[float] = []
@@ -112,15 +121,18 @@ class _Told:
         watcher = threading.Thread(target=self._watch, args=(height, stored, watching))
         watcher.start()
         watching.wait(PATIENCE)
-        started = time.perf_counter()
+        started, begun = time.perf_counter(), time.time()
         self._client.rpc("evm_mine")
         self._sequence = self._until("changed", self._sequence)
         told = time.perf_counter()
         watcher.join()
         if not stored:
             raise RuntimeError(f"Block {height} was not stored within {PATIENCE:g} s.")
+        sample = {"database": (stored[0] - started) * 1e3, "message": (told - started) * 1e3}
+        if self.page is not None:
+            sample["pixel"] = (self.page.painted() - begun) * 1e3
         time.sleep(self._random.uniform(*PAUSE))
-        return (stored[0] - started) * 1e3, (told - started) * 1e3
+        return sample
 
     def _watch(self, height: int, stored: list[float], watching: threading.Event) -> None:
         database = sqlite3.connect(f"file:{self._database}?mode=ro", uri=True)

@@ -6,6 +6,8 @@ const FIRST_WAIT = 250; // ms
 const LONGEST_WAIT = 3000; // ms
 const SIGN_IN_AGAIN = 4401;
 const GONE = 4404;
+const RELOADED = "live-reloaded"; // in the tab's storage: when, in ms
+const RELOAD_AGAIN = 30000; // ms
 
 const WORDS = { live: "Live", backfill: "Catching up", starting: "Starting" };
 const number = new Intl.NumberFormat("en");
@@ -26,6 +28,13 @@ export function ask(question) {
   if (socket?.readyState !== WebSocket.OPEN) return false;
   socket.send(JSON.stringify(question));
   return true;
+}
+
+// A page that the server shows and a socket that it refuses would reload each other for ever.
+function mayReload() {
+  const last = Number(sessionStorage.getItem(RELOADED));
+  sessionStorage.setItem(RELOADED, Date.now());
+  return Date.now() - last > RELOAD_AGAIN;
 }
 
 function clockTime(ms) {
@@ -85,8 +94,10 @@ export function connect(path) {
     mine.onclose = (event) => {
       if (mine !== socket) return;
       if (event.code === SIGN_IN_AGAIN || event.code === GONE) {
-        location.reload(); // the server then shows the sign-in page, or that the task is gone
-        return;
+        if (mayReload()) {
+          location.reload(); // the server then shows the sign-in page, or that the task is gone
+          return;
+        }
       }
       lost();
       again();
