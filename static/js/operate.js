@@ -17,7 +17,7 @@ function amountField() {
 }
 
 function drawn(flow, offer) {
-  const css = offer.primary ? "btn btn-primary" : offer.danger ? "btn btn-danger" : "btn";
+  const css = offer.primary ? "btn btn-wide btn-primary" : offer.danger ? "btn btn-wide btn-danger" : "btn btn-wide";
   const field = offer.asks ? amountField() : null;
   const go = () => {
     if (field && !field.value.trim()) {
@@ -29,12 +29,12 @@ function drawn(flow, offer) {
   };
   const rows = [element("button", { type: "button", class: css, text: offer.label, on: go })];
   if (field) rows.unshift(element("label", { class: "form-label", for: "top-up", text: "Add to the pool, FLT" }), field);
-  return element("div", { class: "stack tight" }, ...rows, element("p", { class: "form-hint", text: offer.hint }));
+  return element("div", {}, ...rows, element("p", { class: "form-hint", text: offer.hint }));
 }
 
 async function show(flow) {
   const desk = await post(root.dataset.deskUrl, { task, address: flow.account });
-  const about = element("div");
+  const about = element("div", { class: "stack" });
   about.innerHTML = desk.html; // rendered and escaped by our server
   const rows = [about, ...desk.offers.map((offer) => drawn(flow, offer))];
   if (desk.placed) rows.push(element("a", { class: "btn", href: root.dataset.taskUrl, text: "Open the task" }));

@@ -76,7 +76,9 @@ def test_no_violation_on_any_page(console: Console, open_page: OpenPage) -> None
     failed = factories.draft(
         operator, "A failed one", stage=Task.Stage.FAILED, failure="createTask was refused."
     )
-    begun = TaskDraft.objects.create(owner=operator, values={"rounds": "seven"})
+    begun = TaskDraft.objects.create(
+        owner=operator, values={"rounds": "seven", "dataset": "private"}
+    )
     refused = factories.TaskStory(factories.draft(operator, "Refused")).fund().seat().join(3)
     refused.refuse(slot=3)
     factories.store_models(finished, BlobStore(django_settings.BLOB_ROOT))
