@@ -90,6 +90,8 @@ class AuditEntry(models.Model):
         """As a person reads them: names in words, amounts in FLT."""
         shown: dict[str, object] = {}
         for name, value in self.details.items():
+            if value in (None, "", [], {}):
+                continue
             if name.endswith("_wei") and str(value).isdigit():
                 shown[words(name.removesuffix("_wei"))] = f"{amount(int(value))} FLT"
             else:

@@ -14,7 +14,8 @@ function same(target, html) {
 }
 
 // What the person at the page did stays: opened menus, text typed and a button under the pointer.
-const edited = (node) => node === document.activeElement || node.value !== node.defaultValue;
+// A progress bar has a value too, but nobody typed it.
+const edited = (node) => "defaultValue" in node && (node === document.activeElement || node.value !== node.defaultValue);
 const KEEP = {
   beforeAttributeUpdated: (name, node) =>
     !((name === "open" && node.tagName === "DETAILS") || (name === "value" && edited(node))),
