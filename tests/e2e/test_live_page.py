@@ -39,6 +39,10 @@ def test_a_round_arrives_without_a_reload(console: Console, open_page: OpenPage)
     expect(page.locator("[data-readout=accuracy]")).to_contain_text("Round 2")
     expect(page.locator("#live-badge")).to_contain_text(f"block {story.number:,}")
     assert page.evaluate("window.neverReloaded") is True
+    bars = "[...document.querySelectorAll('progress')].map((bar) => bar.value)"
+    live = page.evaluate(bars)
+    page.reload()
+    assert page.evaluate(bars) == live, "a bar that came live stands where a reload puts it"
 
 
 def test_nothing_is_missed_while_the_server_is_away(console: Console, open_page: OpenPage) -> None:
