@@ -6,9 +6,12 @@ import subprocess
 import sys
 import zipfile
 from email import message_from_bytes
+from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVER = {"django", "celery", "channels", "redis", "psycopg", "django-ninja", "uvicorn", "kombu"}
@@ -38,6 +41,32 @@ def test_the_agent_pulls_in_no_server(wheel: zipfile.ZipFile) -> None:
     plain = {"".join(c for c in name.split(">")[0].split("<")[0].lower()) for name in names}
     assert {"tensorflow", "web3", "eth-account", "httpx", "rich"} <= plain
     assert plain & SERVER == set()
+
+
+def test_nor_does_anything_that_it_needs(wheel: zipfile.ZipFile) -> None:
+    """All the way down, by the metadata of the pinned packages that are installed here."""
+    (path,) = [name for name in wheel.namelist() if name.endswith("/METADATA")]
+    first = message_from_bytes(wheel.read(path)).get_all("Requires-Dist") or []
+    seen: set[str] = set()
+    waiting = [Requirement(text) for text in first]
+    while waiting:
+        wanted = waiting.pop()
+        extras = wanted.extras or {""}
+        marker = wanted.marker
+        if marker and not any(marker.evaluate({"extra": e}) for e in ("agent", *extras)):
+            continue
+        name = canonicalize_name(wanted.name)
+        if name in seen:
+            continue
+        seen.add(name)
+        waiting += [
+            needed
+            for needed in map(Requirement, requires(name) or [])
+            if needed.marker is None
+            or any(needed.marker.evaluate({"extra": extra}) for extra in extras)
+        ]
+    assert {"keras", "pydantic", "eth-keys"} <= seen  # it did go down
+    assert seen & SERVER == set()
 
 
 def test_it_has_its_command_and_the_contracts(wheel: zipfile.ZipFile) -> None:
