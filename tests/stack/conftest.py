@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shlex
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from agent.contract import Contract, connect
 from agent.keys import make_keystore
 from bcfl_site.embedded.binaries import ROOT
 from bcfl_site.embedded.stack import Stack
+from tests.client.test_documents import blocks
 
 FLT = 10**18
 PASSWORD = "pw"
@@ -25,6 +27,15 @@ HOSPITALS = 3
 
 
 OTHERS = ("careful", "north", "south")  # with tokens, of other tests than the example's
+
+
+def documented(begins: str) -> list[str]:
+    """The words of the command in docs/three-hospitals.md that begins so."""
+    for block in blocks("docs/three-hospitals.md", ""):
+        for line in block.replace("\\\n", " ").splitlines():
+            if line.startswith(begins):
+                return shlex.split(line)
+    raise AssertionError(f"docs/three-hospitals.md has no command {begins}")
 
 
 @dataclass
@@ -44,33 +55,30 @@ class Place:
         """A private task of the operator, by the command of the document. `quorum`: of the three
         outside evaluators; otherwise the console's own."""
         before = self.ids()
-        self.stack.manage(
-            *("run_task", "--title", title, "--dataset", "private", "--label", "diagnosis"),
-            *("--evaluation", str(self.folder / "operator.csv"), "--model", "logistic"),
-            *("--participants", str(HOSPITALS), "--hosted", "0"),
-            *("--stake", str(STAKE), "--pool", "300", "--rounds", str(ROUNDS)),
-            *("--epochs", "10", "--learning-rate", "0.02"),
-            *("--evaluators", "0" if quorum else "1"),
-            *(a for n in range(3 if quorum else 0) for a in self._evaluator(n)),
-            *more,
-            seconds=120,
-        )
+        words = documented(".venv/bin/python manage.py run_task")[2:]
+        judges = iter([self.addresses[f"evaluator-{number}"] for number in range(3)])
+        if not quorum:
+            words = words[: words.index("--evaluators")]  # and the outside ones after it
+        words = [
+            str(self.folder / "operator.csv") if word == "hospitals/operator.csv" else word
+            for word in words
+        ]
+        words = [next(judges) if word == "0x…" else word for word in words]
+        self.stack.manage(*words, "--title", title, *more, seconds=120)
         (task,) = self.ids() - before
-        self.wait(task, "open")
+        # One whose join time is over at once may be cancelled before anybody looks.
+        self.wait(task, "open", "cancelled")
         return task
-
-    def _evaluator(self, number: int) -> tuple[str, str]:
-        return "--outside-evaluator", self.addresses[f"evaluator-{number}"]
 
     def ids(self) -> set[int]:
         return {int(row[0]) for row in self._rows("SELECT id FROM sessions_app_task")}
 
-    def wait(self, task: int, phase: str, seconds: float = 120) -> None:
+    def wait(self, task: int, *phases: str, seconds: float = 180) -> None:
         until = time.monotonic() + seconds
         query = f"SELECT phase, failure FROM sessions_app_task WHERE id = {task:d}"
-        while (found := self._rows(query)[0])[0] != phase:
+        while (found := self._rows(query)[0])[0] not in phases:
             assert not found[1], found
-            assert time.monotonic() < until, (found, phase)
+            assert time.monotonic() < until, (found, phases)
             time.sleep(0.1)
 
     def round(self, task: int) -> int:

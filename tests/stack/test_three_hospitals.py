@@ -20,7 +20,7 @@ import pytest
 
 from bcfl_site.embedded.anvil import Anvil
 from bcfl_site.embedded.binaries import ROOT
-from tests.stack.conftest import FLT, HOSPITALS, PASSWORD, ROUNDS, STAKE, Place
+from tests.stack.conftest import FLT, HOSPITALS, PASSWORD, ROUNDS, STAKE, Place, documented
 from tests.stack.recorder import Recorder
 
 SEED = 20240607
@@ -186,11 +186,18 @@ class Agents:
 
     def start(self, number: int, command: str) -> None:
         place = self._place
-        arguments = [command, self._console.url, "--task", str(self._task), "--poll", "0.2"]
-        arguments += ["--keystore", str(place.keystore(f"hospital-{number}"))]
-        arguments += ["--rpc", self._node.url, "--home", str(place.folder / f"home-{number}")]
-        if command == "join":
-            arguments += ["--data", str(place.folder / f"hospital-{number + 1}.csv")]
+        said = {
+            "https://fl.example.org": self._console.url,
+            "https://my-node.example.org": self._node.url,
+            "7": str(self._task),
+            "my.csv": str(place.folder / f"hospital-{number + 1}.csv"),
+            "key.json": str(place.keystore(f"hospital-{number}")),
+        }
+        arguments = [said.get(word, word) for word in documented("bcfl-agent join")[1:]]
+        if command == "run":  # it knows file and label from the first time
+            at = arguments.index("--data")
+            arguments = ["run", *arguments[1:at], *arguments[at + 4 :]]
+        arguments += ["--poll", "0.2", "--home", str(place.folder / f"home-{number}")]
         if number == 2:
             arguments.append("--relay")
         log = self.log(number).open("ab")
@@ -281,7 +288,11 @@ def test_it_is_as_good_as_pooled_training(place: Place, outcome: Outcome) -> Non
     rounds = place._rows(query)
     assert [(number, match) for number, _, match in rounds] == [(n + 1, 1) for n in range(ROUNDS)]
     accuracy = rounds[-1][1] / 1e6
-    assert accuracy >= outcome.pooled - 0.01, (accuracy, outcome.pooled)
+    # On both sides: better than pooled by more than a point would be as suspicious as worse. What
+    # is drawn by lot hangs on the order of joining alone, and all six orders end where pooled
+    # training does (110 of 113 held-out rows); one row would be 0.9 points.
+    assert abs(accuracy - outcome.pooled) <= 0.01, (accuracy, outcome.pooled)
+    assert 0.95 <= outcome.pooled <= 1
 
 
 def test_every_agent_verified_every_round_and_was_paid(place: Place, outcome: Outcome) -> None:
@@ -317,18 +328,9 @@ def test_no_row_ever_left(place: Place, outcome: Outcome) -> None:
             assert ",".join(cells[:2]).encode() not in everything
 
 
-def test_anyone_who_took_part_verifies_again(place: Place, outcome: Outcome) -> None:
-    """In a process of its own: it needs TensorFlow."""
-    home = place.folder / "home-again"
-    arguments = ["verify", place.stack.url, "--task", str(outcome.task), "--rpc", place.rpc]
-    arguments += ["--keystore", str(place.keystore("hospital-1")), "--home", str(home)]
-    ran = subprocess.run(
-        [sys.executable, "-m", "agent.cli", *arguments],
-        cwd=ROOT,
-        env={**place.stack.environment, "BCFL_KEY_PASSWORD": PASSWORD, "COLUMNS": "500"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert ran.returncode == 0, ran.stderr
-    assert ran.stderr.count("the model holds; the rewards hold") == ROUNDS
+def test_anyone_who_took_part_verifies_again(place: Place, outcome: Outcome, run: Any) -> None:
+    """With nothing remembered: a folder of its own."""
+    more = ("--rpc", place.rpc, "--home", str(place.folder / "home-again"))
+    code, said = run("verify", *more, task=outcome.task, who="hospital-1")
+    assert code == 0, said
+    assert said.count("the model holds; the rewards hold") == ROUNDS
