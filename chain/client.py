@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+import orjson
 import requests
 from requests.adapters import HTTPAdapter
 from web3 import HTTPProvider
@@ -50,6 +51,15 @@ PRIORITY_FEE_SECONDS = 12.0  # how long a node's tip advice stays good: one main
 BATCH = 100  # calls in one HTTP request; public nodes refuse many more
 
 
+class _Provider(HTTPProvider):
+    """web3's, with a faster JSON decoder: a backfill spends a third of its time on decoding."""
+
+    @staticmethod
+    def decode_rpc_response(raw_response: bytes) -> Any:
+        """Raises json.JSONDecodeError, as web3's own."""
+        return orjson.loads(raw_response)
+
+
 class ChainClient:
     """`url`: http(s) JSON-RPC; several, separated by commas, are tried in that order, and one
     that failed is left alone for a while. `timeout`: seconds for an answer.
@@ -72,7 +82,7 @@ class ChainClient:
         hosts = {urlsplit(one).hostname for one in self._endpoints.urls}
         self._session.trust_env = not hosts <= {"127.0.0.1", "localhost", "::1"}
         self._providers = {
-            one: HTTPProvider(
+            one: _Provider(
                 one,
                 request_kwargs={"timeout": (CONNECT_SECONDS, timeout)},
                 session=self._session,
