@@ -37,6 +37,7 @@ _NOT_INHERITED = (
 )
 PREPARE_SECONDS = 300.0
 WEB_SECONDS = 120.0
+SAVE_SECONDS = 120.0  # a chain of thousands of blocks is written while the machine is busy
 SERVICES = ("redis", "chain")
 
 
@@ -131,7 +132,7 @@ class Stack:
         with self._stopping:
             self._console.muted = True
             self.supervisor.stop(*self.workers)
-            self.supervisor.stop(*SERVICES, grace=15.0)
+            self.supervisor.stop(*SERVICES, grace=SAVE_SECONDS)
             self._console.close()
             if "redis" in self.services:
                 self.places.redis_socket.unlink(missing_ok=True)
