@@ -37,6 +37,14 @@ class Desk:
     def resume(self, task_id: int) -> TaskDetail:
         return read(TaskDetail, self.transport.post(f"/tasks/{task_id}/resume"))
 
+    def launch_from_wallet(self, task_id: int) -> TaskDetail:
+        """The model is prepared; your wallet then signs the approval and createTask."""
+        return read(TaskDetail, self.transport.post(f"/tasks/{task_id}/wallet-launch"))
+
+    def undo_launch(self, task_id: int) -> TaskDetail:
+        """Of a launch that waits for a wallet: a draft again."""
+        return read(TaskDetail, self.transport.post(f"/tasks/{task_id}/wallet-undo"))
+
     def remove(self, task_id: int, address: str) -> Call:
         """A hosted participant leaves; it keeps what it has earned."""
         return read(Call, self.transport.post(f"/tasks/{task_id}/remove", {"address": address}))

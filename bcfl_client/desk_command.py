@@ -31,6 +31,9 @@ def add_task_commands(task: Any, add: Add) -> None:
     add(task, "resume", lambda c, o: c.resume(o.task), "hand it out again", TASK)
     add(task, "remove", lambda c, o: c.remove(o.task, o.address), "a hosted participant leaves",
         TASK, ("address", {"help": "0x…"}))  # fmt: skip
+    add(task, "wallet-launch", lambda c, o: c.launch_from_wallet(o.task),
+        "launch a draft that your wallet pays", TASK)  # fmt: skip
+    add(task, "wallet-undo", lambda c, o: c.undo_launch(o.task), "give that up", TASK)
     add(task, "top-up", lambda c, o: c.top_up(o.task, flt(o.amount)), "add to its pool",
         TASK, ("amount", {"help": "FLT"}))  # fmt: skip
     add(task, "template", _save_template, "save its settings as a template",

@@ -14,6 +14,7 @@ from sessions_app.api.task_shapes import CallOut, TaskOut, call_out
 from sessions_app.api.tasks import find_task, shown
 from sessions_app.models import Invitation, User
 from sessions_app.services import invitations, steering
+from sessions_app.services import tasks as task_services
 
 router = area("Tasks")
 people = area("Invitations")
@@ -57,6 +58,22 @@ def task_resume(request: HttpRequest, task_id: Key) -> dict[str, Any]:
     """Training is handed out again."""
     user = user_of(request)
     steering.task_resume(task=find_task(task_id), by=user)
+    return shown(find_task(task_id), user)
+
+
+@router.post("/{task_id}/wallet-launch", response=TaskOut, summary="Launch from one's own wallet")
+def task_wallet_launch(request: HttpRequest, task_id: Key) -> dict[str, Any]:
+    """Prepares the model; approving the pool and createTask are then signed by the wallet."""
+    user = user_of(request)
+    task_services.task_launch_from_wallet(task=find_task(task_id), by=user)
+    return shown(find_task(task_id), user)
+
+
+@router.post("/{task_id}/wallet-undo", response=TaskOut, summary="Give up a launch from a wallet")
+def task_wallet_undo(request: HttpRequest, task_id: Key) -> dict[str, Any]:
+    """Back to a draft, as long as nothing was signed."""
+    user = user_of(request)
+    task_services.task_launch_undo(task=find_task(task_id), by=user)
     return shown(find_task(task_id), user)
 
 

@@ -52,6 +52,8 @@ OPERATIONS = {
     "user-role": "users_role",
     "user-active": "users_active",
     "maintenance": "maintenance_start",
+    "task-wallet-launch": "task_wallet_launch",
+    "task-wallet-undo": "task_wallet_undo",
     "wallet-message": "auth_message",
     "wallet-sign-in": "auth_wallet",
 }

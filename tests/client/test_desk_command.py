@@ -28,6 +28,8 @@ COMMANDS = {
     "task_claim": "claim 7",
     "task_pause": "task pause 7",
     "task_resume": "task resume 7",
+    "task_wallet_launch": "task wallet-launch 7",
+    "task_wallet_undo": "task wallet-undo 7",
     "task_remove": "task remove 7 0xabc",
     "task_top_up": "task top-up 7 12.5",
     "drafts_create": "draft create --template task:7 --set rounds=3",
