@@ -1,6 +1,9 @@
-"""The operator's journey on the whole stack: real chain, real workers, real browser."""
+"""The operator's and the admin's journeys on the whole stack: real chain, real workers, real
+browser. The participant's is in test_wallet.py."""
 
 from __future__ import annotations
+
+import json
 
 from playwright.sync_api import expect
 
@@ -10,6 +13,7 @@ from tests.e2e.conftest import OpenPage, fill_sign_in
 
 FIRST_ROUND = 120_000  # ms; a worker that has just started loads TensorFlow first
 NEXT_ROUND = 60_000
+AUDITED = ("run_task", "--participants", "2", "--rounds", "1", "--seed", "3", "--wait", "--json")
 
 
 def test_an_operator_creates_a_task_and_watches_three_rounds(
@@ -36,7 +40,7 @@ def test_an_operator_creates_a_task_and_watches_three_rounds(
     expect(page.locator("#live-badge")).to_have_attribute("data-state", "live")
     page.evaluate("window.neverReloaded = true")
 
-    page.get_by_role("button", name="Start").click()
+    page.get_by_role("button", name="Start", exact=True).click()
     for number in (1, 2, 3):
         row = page.locator("#part-rounds tbody tr").filter(has_text="Finalized")
         expect(row).to_have_count(number, timeout=FIRST_ROUND if number == 1 else NEXT_ROUND)
@@ -53,3 +57,39 @@ def test_an_operator_creates_a_task_and_watches_three_rounds(
 
     page.locator("#part-feed").get_by_role("link").first.click()
     expect(page.locator("main")).to_contain_text("Succeeded")
+
+
+def test_an_admin_follows_a_number_to_its_transaction_and_audits(
+    stack: Stack, open_page: OpenPage
+) -> None:
+    stack.manage("seed_demo")
+    ran = stack.manage(*AUDITED, seconds=180)
+    task = json.loads(ran)["task"]["id"]
+    login = LOGINS[2]
+    page = open_page(stack.url)
+    fill_sign_in(page, login.username, login.password)
+
+    # A number of a round, the transaction that made it, and the call in words.
+    page.get_by_role("link", name="Tasks").first.click()
+    page.locator(f"a[href='/tasks/{task}/']").first.click()
+    page.get_by_role("link", name="Round 1, its transaction").first.click()
+    main = page.locator("main")
+    expect(main).to_contain_text("Succeeded")
+    expect(main).to_contain_text("submitAggregate")
+    expect(main).to_contain_text("rewardRoot")
+    mined = page.url
+    page.get_by_label("Search").fill(mined.rstrip("/").rsplit("/", 1)[1])
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(mined)
+
+    # From the chain alone: the audit passes, before and after the tables were made again.
+    page.get_by_role("link", name="Admin", exact=True).click()
+    page.get_by_role("link", name="Chain and database").click()
+    page.get_by_role("button", name="Re-audit from the chain alone").click()
+    jobs = page.locator("#jobs li")
+    expect(jobs.first).to_contain_text("PASS", timeout=NEXT_ROUND)
+    page.get_by_role("button", name="Rebuild the projection").click()
+    expect(jobs.first).to_contain_text("events folded again", timeout=NEXT_ROUND)
+    page.get_by_role("button", name="Re-audit from the chain alone").click()
+    expect(jobs).to_have_count(3)
+    expect(jobs.first).to_contain_text("PASS", timeout=NEXT_ROUND)
