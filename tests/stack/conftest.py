@@ -18,6 +18,7 @@ from agent.keys import make_keystore
 from bcfl_site.embedded.binaries import ROOT
 from bcfl_site.embedded.stack import Stack
 from tests.client.test_documents import blocks
+from tests.stack import operator_page
 
 FLT = 10**18
 PASSWORD = "pw"
@@ -68,6 +69,22 @@ class Place:
         (task,) = self.ids() - before
         # One whose join time is over at once may be cancelled before anybody looks.
         self.wait(task, "open", "cancelled")
+        return task
+
+    def task_in_browser(self) -> int:
+        """The same, made by the operator in the wizard; by the command where no browser is."""
+        if not operator_page.BROWSER:
+            return self.task()
+        before = self.ids()
+        self.stack.manage("seed_demo")
+        operator_page.create_task(
+            self.stack.url,
+            title="Tumours, three hospitals",
+            held_out=self.folder / "operator.csv",
+            evaluators=[self.addresses[f"evaluator-{number}"] for number in range(3)],
+        )
+        (task,) = self.ids() - before
+        self.wait(task, "open")
         return task
 
     def ids(self) -> set[int]:

@@ -1,5 +1,6 @@
-"""docs/three-hospitals.md, made true: three agents in processes of their own, three evaluators,
-agents killed at random, and all that can go wrong before anything is spent."""
+"""docs/three-hospitals.md, made true: an operator in a browser, three agents in processes of their
+own, three evaluators, agents killed at random, and all that can go wrong before anything is
+spent."""
 
 from __future__ import annotations
 
@@ -236,7 +237,7 @@ class Outcome:
 def outcome(place: Place) -> Iterator[Outcome]:
     """The task run to its end, with agents killed and started again at random."""
     chance = random.Random(SEED)
-    task = place.task()
+    task = place.task_in_browser()
     quorum_log = (place.folder / "quorum.log").open("wb")
     child = str(Path(__file__).with_name("quorum_child.py"))
     quorum = subprocess.Popen(
