@@ -223,15 +223,16 @@ class Room:
     # --- what is told -----------------------------------------------------------------------
 
     async def _flushes(self) -> None:
-        """Sends what has gathered at once, then rests for ``SPACING``."""
+        """Sends what has gathered at once, and nothing more within ``SPACING``."""
         while True:
             await self._wake.wait()
             self._wake.clear()
             if self._blocks is not None:
                 self._blocks.cancel()
                 self._blocks = None
+            begun = time.monotonic()
             await self._flush()
-            await asyncio.sleep(SPACING)
+            await asyncio.sleep(begun + SPACING - time.monotonic())
 
     async def _flush(self) -> None:
         pending, self._pending = self._pending, {}

@@ -9,6 +9,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
+from chain.memory import collect_seldom
 from chain.models import SyncCursor
 from chain.network import client_current, network_current
 from chain.sync import Follower
@@ -38,4 +39,5 @@ class Command(BaseCommand):
                 state=cursor.state,
             )
 
+        collect_seldom()
         Follower(client_current(), network, TaskProjection(), publish=publish_cursor).run(stop)
