@@ -52,7 +52,7 @@ BATCH = 100  # calls in one HTTP request; public nodes refuse many more
 
 
 class _Provider(HTTPProvider):
-    """web3's, with a faster JSON decoder: a backfill spends a third of its time on decoding."""
+    """web3's, with a faster JSON decoder: decoding is much of what a backfill does."""
 
     @staticmethod
     def decode_rpc_response(raw_response: bytes) -> Any:

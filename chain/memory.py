@@ -9,7 +9,7 @@ BETWEEN = 100_000  # new objects before the young ones are looked at; Python's d
 
 def collect_seldom() -> None:
     """Look for cycles seldom. A batch of logs makes hundreds of thousands of objects, hardly any
-    of them in cycles: looking through them again and again cost a sixth of a backfill's time.
+    of them in cycles, and a backfill spent much of its time on looking through them.
     """
     gc.collect()
     gc.freeze()  # modules and settings stay for good

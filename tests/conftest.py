@@ -13,6 +13,7 @@ from bcfl_site.embedded.anvil import Anvil
 from bcfl_site.embedded.redis import Redis
 from bcfl_site.embedded.stack import Stack
 from bcfl_site.environment import unix_socket_path
+from sessions_app.api.limits import connection
 
 # Nothing is judged by how long it takes: the machine may be busy.
 hypothesis_settings.register_profile(
@@ -45,6 +46,14 @@ def redis_server(test_home: Path) -> Iterator[Redis]:
     log = test_home / "redis.log"
     with Redis(socket_path=unix_socket_path(test_home), log_path=log) as redis:
         yield redis
+
+
+@pytest.fixture
+def rates_from_zero(redis_server: Redis) -> None:
+    """Requests of the API are counted in Redis: none counts yet."""
+    client = connection(django_settings.REDIS_URL)
+    for key in client.scan_iter("bcfl:rate:*"):
+        client.delete(key)
 
 
 @pytest.fixture(scope="session")

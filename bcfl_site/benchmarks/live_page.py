@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
+from bcfl_site.embedded.browser import FLAGS, MISSING, browser
+
 PATIENCE = 60_000  # ms; a machine under load takes long to open the first page
 # A frame is on the screen when the first task after its animation callbacks runs.
 OBSERVE = """() => {
@@ -50,9 +42,9 @@ class TaskPage:
             from playwright.sync_api import sync_playwright
         except ImportError as error:
             raise RuntimeError("Playwright is missing; `make dev` installs it.") from error
-        path = next(filter(None, map(shutil.which, BROWSERS)), None)
+        path = browser()
         if path is None:
-            raise RuntimeError(f"No browser: install one of {', '.join(BROWSERS)}.")
+            raise RuntimeError(MISSING)
         self._playwright = sync_playwright().start()
         self._browser = self._playwright.chromium.launch(executable_path=path, args=FLAGS)
         origin = "{0.scheme}://{0.netloc}/".format(urlsplit(self._url))

@@ -33,7 +33,7 @@ from sessions_app.forms.templates import BUILT_IN
 from sessions_app.forms.values import form_of
 from sessions_app.models import NetworkPrice, TaskDraft, TaskTemplate, User
 from sessions_app.selectors.wizard.partition import partition_picture
-from sessions_app.selectors.wizard.quote import current_price, price_rows, quote
+from sessions_app.selectors.wizard.quote import current_price, quote, quote_record
 
 router = area("Drafts")
 templates = area("Templates")
@@ -240,12 +240,7 @@ def drafts_quote(request: HttpRequest, draft_id: Key) -> dict[str, Any]:
     terms = form_of(find_draft(draft_id, user).values).quote_terms
     if terms is None:
         raise WrongStage("Participants, rounds, pool or stake are missing or do not fit.")
-    made = quote(terms, gas_price=current_price())
-    rows = [asdict(row) for row in price_rows(made, user)]
-    for row in rows:
-        row.pop("pk")
-        row |= {name: str(row[name]) for name in ("gas_price", "fee", "fee_relayed")}
-    return {**made.as_json(), "networks": rows}
+    return quote_record(quote(terms, gas_price=current_price()), user)
 
 
 @router.get("/{draft_id}/partition", response=dict[str, Any], summary="Who would have what data")

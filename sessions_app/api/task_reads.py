@@ -24,8 +24,8 @@ from sessions_app.api.tasks import find_task
 from sessions_app.models import Participant, Reward, Round, ScoreSheet, Task
 from sessions_app.selectors.people.people import names_of
 from sessions_app.selectors.task.config import task_config
-from sessions_app.selectors.task.data import task_data
-from sessions_app.selectors.task.page import task_page
+from sessions_app.selectors.task.data import TaskData
+from sessions_app.selectors.task.page import TaskPage
 from sessions_app.selectors.task.series import task_series
 from sessions_app.selectors.wizard.quote import task_quote_now
 
@@ -73,9 +73,9 @@ def task_config_bytes(request: HttpRequest, task_id: Key) -> HttpResponse:
 @router.get("/{task_id}/participants", response=Page[ParticipantOut], summary="Who takes part")
 def task_participants(request: HttpRequest, task_id: Key, page: PageIn) -> dict[str, Any]:
     """In the order of joining, then hosted seats that have not joined yet."""
-    data = task_data(find_task(task_id))
+    data = TaskData(find_task(task_id))
     hosted = {seat.account.address for seat in data.seats}
-    rows = task_page(data, user_of(request)).participants
+    rows = TaskPage(data, user_of(request)).participants
     start = read_key(page.cursor) or 0
     chosen = list(enumerate(rows))[start : start + page.limit]
     end = start + len(chosen)

@@ -31,8 +31,8 @@ from sessions_app.api.task_shapes import (
     task_out,
 )
 from sessions_app.models import Task, User
-from sessions_app.selectors.task.data import task_data, task_get
-from sessions_app.selectors.task.page import task_page
+from sessions_app.selectors.task.data import TaskData, task_get
+from sessions_app.selectors.task.page import TaskPage
 from sessions_app.selectors.tasks import FILTERS, task_rows
 from sessions_app.services import tasks as task_services
 from sessions_app.services.claims import rewards_claim
@@ -89,8 +89,8 @@ def find_task(task_id: int) -> Task:
 
 
 def shown(task: Task, viewer: User) -> dict[str, Any]:
-    data = task_data(task)
-    return task_out(task_page(data, viewer), data, viewer)
+    data = TaskData(task)
+    return task_out(TaskPage(data, viewer), data, viewer)
 
 
 @router.get("", response=Page[TaskSummary], summary="Tasks, newest first")
@@ -196,7 +196,7 @@ def task_claim(request: HttpRequest, task_id: Key, body: ClaimIn | None = None) 
     """For hosted participants. Wallets claim with the proof of GET …/rewards/{address}."""
     user, task = user_of(request), find_task(task_id)
     address = body.address if body else None
-    due = [address] if address else list(task_page(task_data(task), user).actions.claim)
+    due = [address] if address else list(TaskPage(TaskData(task), user).actions.claim)
     with transaction.atomic():  # all of them or none
         sent = [rewards_claim(task=task, address=one, by=user) for one in due]
     return {"calls": [call_out(row) for row in sent]}

@@ -21,8 +21,8 @@ from sessions_app.access import addresses_of, can
 from sessions_app.models import Task, User
 from sessions_app.publish import ALL_PARTS, Part
 from sessions_app.selectors.task.artefacts import task_artefacts
-from sessions_app.selectors.task.data import task_data, task_get
-from sessions_app.selectors.task.page import TaskPage, task_page
+from sessions_app.selectors.task.data import TaskData, task_get
+from sessions_app.selectors.task.page import TaskPage
 from sessions_app.selectors.task.series import task_series
 from sessions_app.selectors.wizard.quote import task_quote_now
 
@@ -72,8 +72,8 @@ def kind_of(task: Task, viewer: User, places: frozenset[str]) -> Kind:
 
 def parts_context(task: Task, viewer: User) -> dict[str, Any]:
     """What the templates of the parts need."""
-    data = task_data(task)
-    shown: TaskPage = task_page(data, viewer)
+    data = TaskData(task)
+    shown = TaskPage(data, viewer)
     # Not read unless a template asks for it: most parts do not.
     artefacts = SimpleLazyObject(lambda: task_artefacts(task, data.names))
     now = task_quote_now(task) if shown.is_draft else None

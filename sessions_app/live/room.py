@@ -56,7 +56,7 @@ class Wire:
     since: int | None = None
     admitted: bool = False  # the hello comes first
     backlog: asyncio.Queue[str] = field(default_factory=lambda: asyncio.Queue(BACKLOG))
-    ending: asyncio.Task[None] | None = None  # closing takes its time; nobody waits for it
+    ending: asyncio.Future[None] | None = None  # closing takes its time; nobody waits for it
 
     def put(self, text: str) -> None:
         """Queue a message; a page that does not read is let go, and catches up on returning."""
@@ -67,10 +67,7 @@ class Wire:
 
     def end(self, code: int) -> None:
         if self.ending is None:
-            self.ending = asyncio.ensure_future(self._close(code))
-
-    async def _close(self, code: int) -> None:
-        await self.close(code)
+            self.ending = asyncio.ensure_future(self.close(code))
 
     async def pump(self) -> None:
         while True:
@@ -150,9 +147,15 @@ class Room:
         if self.task_id is None or not since.isdigit():
             return
         if int(since) < max(self.told, at_least):
-            self.told = max(self.told, at_least)
+            self._reached(at_least)
             wire.since = int(since)
             self._wake.set()
+
+    def _reached(self, seq: int) -> None:
+        """The database is at this number. What no message told is told to all, not to one."""
+        if seq > max(self.told, self._pending.get("seq", 0)):
+            self._pending["seq"] = self._heard = seq
+            self.want(ALL_PARTS)
 
     def want(self, parts: Iterable[Part]) -> None:
         if self.task_id is None:
@@ -301,10 +304,7 @@ class Room:
         look = await self._look([wire.user for wire in wires])
         for wire in wires:
             self._admit(wire, look)
-        seq = look.state.get("seq", 0)
-        if seq > max(self.told, self._pending.get("seq", 0)):  # a message was lost
-            self._pending["seq"] = self._heard = seq
-            self.want(ALL_PARTS)
+        self._reached(look.state.get("seq", 0))
         if look.state["state"] != self._chain_state:
             self._chain_state = look.state["state"]
             self.want(("now",))

@@ -6,6 +6,7 @@ a process that dies loses nothing, and keys make telling twice harmless.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,7 @@ from typing import Any
 
 import structlog
 from django.conf import settings
+from django.core.cache import cache
 from django.core.mail import send_mail
 from django.db import transaction
 from django.db.models import Q
@@ -49,6 +51,7 @@ EVENTS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 WAYS = ("app", "mail")
 NEWS_AGE = timedelta(hours=1)  # what happened before is history: a backfill tells nobody
+MAILED = 2 * NEWS_AGE.total_seconds()  # how long a mail without a row is remembered
 BATCH = 500
 _OF_CHAIN = {
     "RoundFinalized": "round.finalized",
@@ -173,11 +176,48 @@ def _round_finalized(task: Task, number: int, at: datetime, data: dict[str, Any]
 
 def _advance_faults() -> int:
     """Failed launches, refused transactions and failed trainings of the last hour."""
+    found = _faults()
+    return sum(tell(_owner(news.task), news) for news in _untold(found)) if found else 0
+
+
+def _untold(found: list[News]) -> list[News]:
+    """Those that still have somebody to reach. Faults stand for an hour and are looked at every
+    two seconds: three queries in all, where each would cost some."""
+    owners = {owner.pk: owner for news in found for owner in _owner(news.task)}
+    bell = set(
+        Notification.objects.filter(user__in=owners, event="fault").values_list("user", "key")
+    )
+    hooks: dict[int, list[int]] = {}
+    for hook in Webhook.objects.filter(user__in=owners, active=True):
+        if "fault" in hook.events:
+            hooks.setdefault(hook.user_id, []).append(hook.pk)
+    sent = set(
+        WebhookDelivery.objects.filter(webhook__user__in=owners, event="fault").values_list(
+            "webhook", "key"
+        )
+    )
+
+    def knows(owner: User, news: News) -> bool:
+        ways = ways_of(owner, "fault")
+        if not ways or (owner.pk, news.thread) in bell:
+            return True
+        return "app" not in ways and cache.get(_mailed(owner, news)) is not None
+
+    return [
+        news
+        for news in found
+        for owner in _owner(news.task)
+        if not knows(owner, news)
+        or any((hook, news.key) not in sent for hook in hooks.get(owner.pk, ()))
+    ]
+
+
+def _faults() -> list[News]:
     since = timezone.now() - NEWS_AGE
-    told = 0
+    found = []
     failed = Task.objects.filter(stage=Task.Stage.FAILED, launched_at__gte=since)
     for task in failed.select_related("owner"):
-        told += _fault(task, f"launch:{task.launched_at}", "The launch failed", task.failure)
+        found.append(_fault(task, f"launch:{task.launched_at}", "The launch failed", task.failure))
     calls = OutgoingTransaction.objects.filter(
         status=OutgoingStatus.FAILED, reference__startswith="task:", queued_at__gte=since
     )
@@ -187,18 +227,18 @@ def _advance_faults() -> int:
     for row in rows:
         if (task_ := tasks.get(int(row.reference.split(":")[1]))) is not None:
             title = f"{words(row.function).capitalize()} by {row.account.label} failed"
-            told += _fault(task_, f"call:{row.pk}", title, row.error)
+            found.append(_fault(task_, f"call:{row.pk}", title, row.error))
     runs = TrainingRun.objects.filter(
         status=TrainingRun.Status.FAILED, finished_at__gte=since
     ).select_related("seat__task__owner", "seat__account")
     for run in runs[:BATCH]:
         title = f"{run.seat.account.label} could not train round {run.round_number}"
-        told += _fault(run.seat.task, f"training:{run.pk}", title, run.error)
-    return told
+        found.append(_fault(run.seat.task, f"training:{run.pk}", title, run.error))
+    return found
 
 
-def _fault(task: Task, key: str, title: str, cause: str) -> int:
-    news = News(
+def _fault(task: Task, key: str, title: str, cause: str) -> News:
+    return News(
         event="fault",
         key=f"fault:{task.pk}:{key}"[:100],
         thread=f"fault:{task.pk}:{key}"[:100],
@@ -209,7 +249,6 @@ def _fault(task: Task, key: str, title: str, cause: str) -> int:
         tone="bad",
         data={"cause": cause},
     )
-    return tell(_owner(task), news)
 
 
 def tell(people: Iterable[User], news: News) -> int:
@@ -240,6 +279,8 @@ def _notify(user: User, news: News) -> bool:
         or (before is not None and news.event == "fault")
     ):
         return False
+    if "app" not in ways and not cache.add(_mailed(user, news), True, MAILED):
+        return False
     if "app" in ways:
         Notification.objects.update_or_create(
             user=user,
@@ -258,6 +299,12 @@ def _notify(user: User, news: News) -> bool:
     if "mail" in ways and user.email:
         transaction.on_commit(lambda: _mail(user, news))
     return True
+
+
+def _mailed(user: User, news: News) -> str:
+    """What is only mailed leaves no row, and a fault is read again at every tick of its hour."""
+    key = hashlib.sha256(news.key.encode()).hexdigest()  # caches take no spaces in a key
+    return f"mailed:{user.pk}:{key}"
 
 
 def _mail(user: User, news: News) -> None:

@@ -16,8 +16,8 @@ from sessions_app.errors import BcflError, InvalidTask
 from sessions_app.formats import TOKEN_DECIMALS, amount, count
 from sessions_app.models import Task
 from sessions_app.publish import ALL_PARTS
-from sessions_app.selectors.task.data import task_data
-from sessions_app.selectors.task.page import task_page
+from sessions_app.selectors.task.data import TaskData
+from sessions_app.selectors.task.page import TaskPage
 from sessions_app.services import invitations, steering
 from sessions_app.services import tasks as task_services
 from sessions_app.services.claims import rewards_claim
@@ -177,7 +177,7 @@ def task_claim(request: HttpRequest, pk: int) -> HttpResponse:
     def claim(task: Task) -> str:
         user = viewer(request)
         wanted = request.POST.get("address", "")
-        rows = task_page(task_data(task), user).participants
+        rows = TaskPage(TaskData(task), user).participants
         due = [r for r in rows if r.can_claim and wanted in ("", r.party.address)]
         if wanted and not due:
             rewards_claim(task=task, address=wanted, by=user)  # tells why not

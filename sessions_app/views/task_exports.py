@@ -15,8 +15,8 @@ from django.views.decorators.http import require_GET
 from sessions_app.formats import exact_amount
 from sessions_app.selectors.task.artefacts import evidence_of, task_artefacts
 from sessions_app.selectors.task.cost import task_cost
-from sessions_app.selectors.task.data import task_data
-from sessions_app.selectors.task.page import task_page
+from sessions_app.selectors.task.data import TaskData
+from sessions_app.selectors.task.page import TaskPage
 from sessions_app.selectors.task.series import CHARTS, csv_text, task_series
 from sessions_app.selectors.task.timeline import timeline
 from sessions_app.views.base import download, find_task, viewer, whole_number
@@ -73,7 +73,7 @@ PARTICIPANT_COLUMNS = (
 
 
 def _participants(request: HttpRequest, pk: int) -> Rows:
-    rows = task_page(task_data(find_task(pk)), viewer(request)).participants
+    rows = TaskPage(TaskData(find_task(pk)), viewer(request)).participants
     return [
         {
             "name": row.party.name,
@@ -116,7 +116,7 @@ def _cost(pk: int) -> Rows:
             "quoted_gas": row.quoted_gas,
             "fee_eth": exact_amount(row.fee),
         }
-        for row in task_cost(task_data(find_task(pk))).rows
+        for row in task_cost(TaskData(find_task(pk))).rows
     ]
 
 
@@ -150,7 +150,7 @@ ARTEFACT_COLUMNS = (
 def _artefacts(pk: int) -> Rows:
     """One row an update; the model of its round beside it."""
     task = find_task(pk)
-    found = task_artefacts(task, task_data(task).names, limit=ALL_ROUNDS)
+    found = task_artefacts(task, TaskData(task).names, limit=ALL_ROUNDS)
     return [
         {
             "round": round_.number,
@@ -233,7 +233,7 @@ def timeline_json(request: HttpRequest, pk: int) -> HttpResponse:
 @require_GET
 def config_json(request: HttpRequest, pk: int) -> HttpResponse:
     """The canonical configuration: its keccak256 is the hash on chain."""
-    shown = task_page(task_data(find_task(pk)), viewer(request))
+    shown = TaskPage(TaskData(find_task(pk)), viewer(request))
     if not shown.config_json:
         raise Http404(f"Task {pk} was created by another client; its configuration is not here.")
     return HttpResponse(shown.config_json, content_type="application/json")

@@ -17,8 +17,8 @@ from sessions_app.models import Task
 from sessions_app.publish import ALL_PARTS, Part
 from sessions_app.selectors.task.artefacts import task_artefacts
 from sessions_app.selectors.task.config import check_config
-from sessions_app.selectors.task.data import task_data
-from sessions_app.selectors.task.page import task_page
+from sessions_app.selectors.task.data import TaskData
+from sessions_app.selectors.task.page import TaskPage
 from sessions_app.selectors.task.series import task_series
 from sessions_app.selectors.task.timeline import KINDS, Filter, timeline
 from sessions_app.views.base import find_task, page, viewer, whole_number
@@ -105,10 +105,10 @@ def timeline_filter(request: HttpRequest) -> Filter:
 @require_GET
 def task_artefacts_page(request: HttpRequest, pk: int) -> HttpResponse:
     task = find_task(pk)
-    data = task_data(task)
+    data = TaskData(task)
     before = whole_number(request, "before")
     context = {
-        "task": task_page(data, viewer(request)),
+        "task": TaskPage(data, viewer(request)),
         "artefacts": task_artefacts(task, data.names, before=before, limit=ARTEFACTS_PAGE),
         "first_page": before is None,
         "whole": True,  # with the updates of each round; the task page leads here

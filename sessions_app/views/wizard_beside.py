@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
@@ -11,9 +9,8 @@ from django.views.decorators.http import require_GET
 
 from sessions_app.forms.review import check_draft
 from sessions_app.forms.values import form_of
-from sessions_app.models import User
 from sessions_app.selectors.wizard.partition import partition_picture
-from sessions_app.selectors.wizard.quote import Quote, price_rows
+from sessions_app.selectors.wizard.quote import quote_record
 from sessions_app.views.base import download, page, viewer
 from sessions_app.views.wizard_page import find_draft, made_quote
 from training.errors import TrainingError
@@ -63,18 +60,4 @@ def draft_quote(request: HttpRequest, pk: int) -> HttpResponse:
         return JsonResponse(
             {"detail": "Participants, rounds, pool or stake are missing."}, status=409
         )
-    return JsonResponse({**made.as_json(), "networks": _networks(made, viewer(request))})
-
-
-def _networks(made: Quote, user: User) -> list[dict[str, Any]]:
-    return [
-        {
-            "name": row.name,
-            "gas_price": str(row.gas_price),
-            "fee": str(row.fee),
-            "fee_relayed": str(row.fee_relayed),
-            "money": row.money,
-            "money_relayed": row.money_relayed,
-        }
-        for row in price_rows(made, user)
-    ]
+    return JsonResponse(quote_record(made, viewer(request)))

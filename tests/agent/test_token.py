@@ -4,31 +4,21 @@ from __future__ import annotations
 
 import pytest
 from allauth.mfa.models import Authenticator
-from django.conf import settings as django_settings
 from eth_account import Account as Signer
 from eth_account.signers.local import LocalAccount
 
 from agent.console import Console
 from agent.errors import WrongToken
 from bcfl_client.errors import NotAllowed, NotSignedIn
-from bcfl_site.embedded.redis import Redis
-from sessions_app.api.limits import connection
 from sessions_app.models import User
 from sessions_app.services.tokens import token_create
 from sessions_app.services.wallets import wallet_link
 from tests import factories
 from tests.client.conftest import URL, http
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("rates_from_zero")]
 KEY: LocalAccount = Signer.from_key(bytes([7] * 32))
 OTHER: LocalAccount = Signer.from_key(bytes([8] * 32))
-
-
-@pytest.fixture(autouse=True)
-def _redis(redis_server: Redis) -> None:
-    client = connection(django_settings.REDIS_URL)
-    for key in client.scan_iter("bcfl:rate:*"):
-        client.delete(key)
 
 
 @pytest.fixture

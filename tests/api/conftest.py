@@ -6,12 +6,9 @@ import json
 from typing import Any
 
 import pytest
-from django.conf import settings as django_settings
 from django.http import HttpResponse
 from django.test import Client
 
-from bcfl_site.embedded.redis import Redis
-from sessions_app.api.limits import connection
 from sessions_app.models import User
 from sessions_app.services.tokens import token_create
 from tests import factories
@@ -50,11 +47,8 @@ def program(user: User, scope: str = "write") -> Program:
 
 
 @pytest.fixture(autouse=True)
-def _redis(redis_server: Redis) -> None:
-    """Rate limits are counted there, from zero in each test."""
-    client = connection(django_settings.REDIS_URL)
-    for key in client.scan_iter("bcfl:rate:*"):
-        client.delete(key)
+def _rates(rates_from_zero: None) -> None:
+    """Each test has its own quota."""
 
 
 @pytest.fixture

@@ -6,12 +6,9 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from django.conf import settings as django_settings
 from django.test import Client as Browser
 
 from bcfl_client import Client
-from bcfl_site.embedded.redis import Redis
-from sessions_app.api.limits import connection
 from sessions_app.models import User
 from sessions_app.services.tokens import token_create
 from tests import factories
@@ -40,10 +37,8 @@ def http() -> httpx.Client:
 
 
 @pytest.fixture(autouse=True)
-def _redis(redis_server: Redis) -> None:
-    client = connection(django_settings.REDIS_URL)
-    for key in client.scan_iter("bcfl:rate:*"):
-        client.delete(key)
+def _rates(rates_from_zero: None) -> None:
+    """Each test has its own quota."""
 
 
 @pytest.fixture

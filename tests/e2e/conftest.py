@@ -7,7 +7,6 @@ tests write what the follower would have written. The journey test runs on the w
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -24,6 +23,7 @@ from django.utils import timezone
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from bcfl_site.embedded.binaries import ROOT
+from bcfl_site.embedded.browser import FLAGS, MISSING, browser
 from bcfl_site.embedded.process import free_port, wait_until
 from bcfl_site.embedded.redis import Redis
 from bcfl_site.embedded.stack import answers_http
@@ -31,14 +31,6 @@ from chain.models import SyncCursor
 from sessions_app.models import User
 
 ResultT = TypeVar("ResultT")
-CHROMIUM_FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 def aside(work: Callable[[], ResultT]) -> ResultT:
@@ -115,13 +107,13 @@ def console(transactional_db: None, redis_server: Redis, tmp_path: Path) -> Iter
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
-    path = shutil.which("chromium")
+    path = browser()
     if path is None:
-        pytest.skip("Chromium is not installed; on Debian: apt-get install chromium")
+        pytest.skip(MISSING)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
-        yield browser
-        browser.close()
+        started = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield started
+        started.close()
 
 
 OpenPage = Callable[..., Page]

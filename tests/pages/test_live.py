@@ -64,11 +64,12 @@ async def socket(
 
 async def message(communicator: ApplicationCommunicator, kind: str) -> dict[str, Any]:
     """The next message of a kind; beats in between are passed over."""
-    while True:
-        sent = await communicator.receive_output(timeout=WAIT)
-        received: dict[str, Any] = json.loads(sent["text"])
-        if received["type"] == kind:
-            return received
+    async with asyncio.timeout(2 * WAIT):  # beats come for ever
+        while True:
+            sent = await communicator.receive_output(timeout=WAIT)
+            received: dict[str, Any] = json.loads(sent["text"])
+            if received["type"] == kind:
+                return received
 
 
 async def ask(communicator: ApplicationCommunicator, question: dict[str, Any]) -> None:
@@ -196,6 +197,20 @@ async def test_who_is_turned_away_is_told_why(known: bool, code: int) -> None:
     async with socket(f"/ws/tasks/{pk + 1 if known else pk}/", who) as live:
         closed = await live.receive_output(timeout=WAIT)
         assert (closed["type"], closed["code"]) == ("websocket.close", code)
+
+
+async def test_what_a_new_page_finds_is_told_to_those_before_it() -> None:
+    """A message was lost; the page that comes in next must not hide that from the others."""
+    user, pk = await make_task()
+    async with socket(f"/ws/tasks/{pk}/", user) as first:
+        await message(first, "hello")
+        await database_sync_to_async(Task.objects.filter(pk=pk).update)(live_seq=9)
+        async with socket(f"/ws/tasks/{pk}/", user, since=4) as second:
+            assert (await message(second, "hello"))["seq"] == 9
+            told = await message(first, "changed")
+            assert (told["first"], told["seq"], told["parts"]) == (8, 9, list(ALL_PARTS))
+            replay = await message(second, "changed")
+            assert (replay["first"], replay["seq"]) == (5, 9)
 
 
 async def test_a_page_gets_everything_after_its_number() -> None:

@@ -14,9 +14,9 @@ from pytest_django import Settings
 from chain.models import Transaction
 from sessions_app.models import Task, TaskEvent, TokenBalance, TrainingRun, User
 from sessions_app.selectors.task.config import configuration_facts
-from sessions_app.selectors.task.data import task_data, task_get
+from sessions_app.selectors.task.data import TaskData, task_get
 from sessions_app.selectors.task.now import task_now
-from sessions_app.selectors.task.page import TaskPage, task_page
+from sessions_app.selectors.task.page import TaskPage
 from sessions_app.selectors.task.series import csv_text, task_series
 from tests import factories
 from training.blobs import BlobStore
@@ -26,11 +26,11 @@ FLT = factories.FLT
 
 
 def shown(task: Task, viewer: User) -> TaskPage:
-    return task_page(task_data(task_get(task.pk)), viewer)
+    return TaskPage(TaskData(task_get(task.pk)), viewer)
 
 
 def sentence(task: Task) -> str:
-    now = task_now(task_data(task_get(task.pk)))
+    now = task_now(TaskData(task_get(task.pk)))
     return f"{now.lead} {now.text}".replace("\u00a0", " ")
 
 
@@ -67,14 +67,14 @@ def test_a_round_that_stands_still_is_called_stalled(operator: User) -> None:
     TaskEvent.objects.update(block_time=int(past.timestamp()))
     for seat in story.seats:
         seat.runs.update(started_at=past, finished_at=None)
-    now = task_now(task_data(task_get(story.task.pk)))
+    now = task_now(TaskData(task_get(story.task.pk)))
     assert now.tone == "bad"
     assert "waiting for Southbank, Northgate and Riverside" in now.text
 
 
 def test_steps_count_training_in_progress(operator: User) -> None:
     story = factories.running_task(operator, rounds=1)
-    steps = task_now(task_data(task_get(story.task.pk))).steps
+    steps = task_now(TaskData(task_get(story.task.pk))).steps
     assert [step.state for step in steps] == ["on", "todo", "todo", "todo"]
     assert steps[0].label == "Updates 2 of 5"
     assert steps[0].value == round(100 * (2 + 0.9 * 0.72) / 5)

@@ -9,9 +9,9 @@ from sessions_app.errors import InvalidTask, NotAllowed, WrongStage
 from sessions_app.models import AuditEntry, Seat, Task, TaskNote, TopUp, TrainingRun, User
 from sessions_app.rounds import orchestrator
 from sessions_app.rounds import steps as round_steps
-from sessions_app.selectors.task.data import task_data, task_get
+from sessions_app.selectors.task.data import TaskData, task_get
 from sessions_app.selectors.task.now import task_now
-from sessions_app.selectors.task.page import task_page
+from sessions_app.selectors.task.page import TaskPage
 from sessions_app.selectors.task.timeline import Filter, timeline
 from sessions_app.services import steering
 from tests import factories
@@ -46,11 +46,11 @@ def test_a_pause_hands_out_no_training_and_says_what_the_deadline_means(owner: U
     task = factories.running_task(owner, rounds=1).task
     steering.task_pause(task=task, by=owner)
     task = task_get(task.pk)
-    now = task_now(task_data(task))
+    now = task_now(TaskData(task))
     assert now.tone == "wait"
     assert "The contract knows no pause" in now.text
     assert "scored with the 2 updates that came" in now.text
-    page = task_page(task_data(task), owner)
+    page = TaskPage(TaskData(task), owner)
     assert page.head.pill.label == "Paused"
     assert (page.actions.pause, page.actions.resume) == (False, True)
     before = set(TrainingRun.objects.values_list("pk", "status"))

@@ -16,6 +16,7 @@ from agent import cli
 from agent.contract import Contract, connect
 from agent.keys import make_keystore
 from bcfl_site.embedded.binaries import ROOT
+from bcfl_site.embedded.browser import browser
 from bcfl_site.embedded.stack import Stack
 from tests.client.test_documents import blocks
 from tests.stack import operator_page
@@ -73,7 +74,7 @@ class Place:
 
     def task_in_browser(self) -> int:
         """The same, made by the operator in the wizard; by the command where no browser is."""
-        if not operator_page.BROWSER:
+        if browser() is None:
             return self.task()
         before = self.ids()
         self.stack.manage("seed_demo")

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from playwright.sync_api import Page, expect, sync_playwright
 
+from bcfl_site.embedded.browser import FLAGS, browser
 from sessions_app.services.demo import LOGINS
 
-BROWSER = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
-)
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 SLOW = 60_000  # ms
 
 
@@ -24,11 +20,11 @@ def create_task(url: str, *, title: str, held_out: Path, evaluators: Sequence[st
 
     def run() -> None:
         with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=BROWSER, args=FLAGS)
-            page = browser.new_page(base_url=url)
+            started = playwright.chromium.launch(executable_path=browser(), args=FLAGS)
+            page = started.new_page(base_url=url)
             page.set_default_timeout(SLOW)
             _wizard(page, title, held_out, evaluators)
-            browser.close()
+            started.close()
 
     with ThreadPoolExecutor(max_workers=1) as pool:
         pool.submit(run).result()

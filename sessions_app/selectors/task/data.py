@@ -202,11 +202,6 @@ def task_get(pk: int) -> Task:
     return Task.objects.select_related("owner", "operator_account", "network").get(pk=pk)
 
 
-def task_data(task: Task) -> TaskData:
-    """Everything a task page shows, in a constant number of queries."""
-    return TaskData(task)
-
-
 def transactions_of(task: Task) -> QuerySet[Transaction]:
     """Mined transactions that belong to a task: those with its events, and those sent for it
     (an approval names no task)."""

@@ -186,10 +186,6 @@ class TaskPage:
         return self.rounds[:SHOWN_ROUNDS]
 
 
-def task_page(data: TaskData, viewer: User) -> TaskPage:
-    return TaskPage(data, viewer)
-
-
 def _head(data: TaskData, config: TaskConfig | None) -> Head:
     task = data.task
     matches = None

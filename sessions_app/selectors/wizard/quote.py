@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any, Literal, Self
 
@@ -331,6 +331,15 @@ class PriceRow:
     fee_relayed: int
     money: float | None
     money_relayed: float | None
+
+
+def quote_record(made: Quote, user: User) -> dict[str, Any]:
+    """A quote as JSON, with the same at the prices that the person remembers. One query."""
+    rows = [asdict(row) for row in price_rows(made, user)]
+    for row in rows:
+        row.pop("pk")
+        row |= {name: str(row[name]) for name in ("gas_price", "fee", "fee_relayed")}
+    return {**made.as_json(), "networks": rows}
 
 
 def price_rows(made: Quote, user: User) -> list[PriceRow]:
