@@ -28,7 +28,9 @@ class Network(models.Model):
 
 class Block(models.Model):
     # Holds always: for two neighbours b, c of one network, c.parent_hash == b.hash.
-    network = models.ForeignKey(Network, on_delete=models.CASCADE, related_name="blocks")
+    network = models.ForeignKey(
+        Network, on_delete=models.CASCADE, related_name="blocks", db_index=False
+    )
     number = models.PositiveBigIntegerField()
     hash = HashField()
     parent_hash = HashField()
@@ -51,8 +53,10 @@ class Block(models.Model):
 class Transaction(models.Model):
     """A mined transaction with what its receipt says."""
 
-    network = models.ForeignKey(Network, on_delete=models.CASCADE, related_name="+")
-    block = models.ForeignKey(Block, on_delete=models.CASCADE, related_name="transactions")
+    network = models.ForeignKey(Network, on_delete=models.CASCADE, related_name="+", db_index=False)
+    block = models.ForeignKey(
+        Block, on_delete=models.CASCADE, related_name="transactions", db_index=False
+    )
     block_number = models.PositiveBigIntegerField()  # = block.number, for keyset paging
     index = models.PositiveIntegerField(help_text="position in the block")
     hash = HashField()
@@ -108,8 +112,8 @@ class Transaction(models.Model):
 class Log(models.Model):
     """One log. `contract` and `event` are empty for logs of contracts that are not ours."""
 
-    network = models.ForeignKey(Network, on_delete=models.CASCADE, related_name="+")
-    block = models.ForeignKey(Block, on_delete=models.CASCADE, related_name="logs")
+    network = models.ForeignKey(Network, on_delete=models.CASCADE, related_name="+", db_index=False)
+    block = models.ForeignKey(Block, on_delete=models.CASCADE, related_name="logs", db_index=False)
     transaction = models.ForeignKey(Transaction, on_delete=models.CASCADE, related_name="logs")
     block_number = models.PositiveBigIntegerField()  # = block.number, for ordered replay
     log_index = models.PositiveIntegerField(help_text="position in the block")

@@ -150,7 +150,7 @@ class TaskEvent(models.Model):
     """Which task and round an event belongs to: the index behind the feed and the gas chart."""
 
     log = models.OneToOneField(Log, primary_key=True, on_delete=models.CASCADE)
-    task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="events")
+    task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="events", db_index=False)
     round_number = models.PositiveIntegerField(null=True, blank=True)
     name = models.CharField(max_length=40)
     actor = AddressField(blank=True, default="")
@@ -169,7 +169,9 @@ class TaskEvent(models.Model):
 
 class TokenTransfer(models.Model):
     log = models.OneToOneField(Log, primary_key=True, on_delete=models.CASCADE)
-    network = models.ForeignKey(Network, on_delete=models.CASCADE, related_name="token_transfers")
+    network = models.ForeignKey(
+        Network, on_delete=models.CASCADE, related_name="token_transfers", db_index=False
+    )
     sender = AddressField()
     recipient = AddressField()
     amount = WeiField()

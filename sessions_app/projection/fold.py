@@ -6,7 +6,7 @@ are written follows the foreign keys.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, TypeVar
 
 from django.db.models import Model
@@ -48,6 +48,12 @@ class Fold:
             task.onchain_id: task
             for task in Task.objects.filter(network=network, onchain_id__in=ids)
         }
+        created = [event for event in events if event.name == "TaskCreated"]
+        self._drafts = _drafts({event.args["configHash"] for event in created})
+        # Their events need the keys before the tasks are written.
+        self._task_keys = iter(bulk.reserve_ids(Task, len(created)))
+        self._new_tasks: list[Task] = []
+        self._placed: list[int] = []  # our own tasks that have just appeared on the chain
         self._rounds: dict[tuple[int, int], Round] = {}
         self._participants: dict[int, dict[str, Participant]] = {}
         self._updates: dict[tuple[int, int], list[Update]] = {}
@@ -122,13 +128,16 @@ class Fold:
 
         Its launch is over at this moment, so the two columns that tell of it change here.
         """
-        taken = [known.pk for known in self._tasks.values()]  # not all flushed yet
-        drafts = Task.objects.filter(config_hash=config_hash, onchain_id=None)
-        task = drafts.exclude(pk__in=taken).filter(launched_from__in=("", operator)).first()
+        drafts = self._drafts.get(config_hash, [])
+        task = next((one for one in drafts if one.launched_from in ("", operator)), None)
         if task is None:
-            task = Task(title=f"Task {onchain_id}", config_hash=config_hash)
+            title = f"Task {onchain_id}"
+            task = Task(pk=next(self._task_keys), title=title, config_hash=config_hash)
+            self._new_tasks.append(task)
+        else:
+            drafts.remove(task)
+            self._placed.append(task.pk)
         task.stage, task.failure = Task.Stage.PLACED, ""
-        task.save(update_fields=None if task._state.adding else ("stage", "failure"))
         self._tasks[onchain_id] = task
         self._participants.setdefault(onchain_id, {})
         return self.touch(task)
@@ -239,6 +248,10 @@ class Fold:
 
     def flush(self) -> None:
         """Write what was folded, parents before children."""
+        Task.objects.bulk_create(self._new_tasks)
+        if self._placed:
+            placed = Task.objects.filter(pk__in=self._placed)
+            placed.update(stage=Task.Stage.PLACED, failure="")
         changed: dict[type[Model], list[Model]] = {}
         for row in self._dirty.values():
             changed.setdefault(type(row), []).append(row)
@@ -252,6 +265,8 @@ class Fold:
                 bulk.create(model, rows)
         bulk.insert(TaskEvent, _EVENT_COLUMNS, self._events)
         bulk.insert(TokenTransfer, _TRANSFER_COLUMNS, self._transfers)
+        self._new_tasks.clear()
+        self._placed.clear()
         self._events.clear()
         self._transfers.clear()
         self._new.clear()
@@ -358,6 +373,16 @@ _TRANSFER_COLUMNS = (
     "block_number",
     "log_index",
 )
+
+
+def _drafts(config_hashes: Collection[str]) -> dict[str, list[Task]]:
+    """Our tasks with these configurations that are not on the chain yet, oldest first."""
+    found: dict[str, list[Task]] = {}
+    if config_hashes:
+        waiting = Task.objects.filter(config_hash__in=config_hashes, onchain_id=None)
+        for task in waiting.order_by("pk"):
+            found.setdefault(task.config_hash, []).append(task)
+    return found
 
 
 def _log_ids(network: Network, events: Sequence[DecodedEvent]) -> dict[tuple[int, int], int]:
