@@ -19,7 +19,7 @@ import numpy.typing as npt
 from training import kernels, robust, server
 from training.errors import DataError
 from training.specs import AlgorithmSpec
-from training.updates import Algorithm, Apply, ServerState, Update
+from training.updates import Algorithm, Apply, ServerState, Update, opened
 from training.weights import Float32, Weights
 
 __all__ = [
@@ -85,10 +85,10 @@ def _mean64(
     for group in _groups(updates):
         weights = np.array([weigh(update) for update in group], dtype=np.float64)
         total += sum(weigh(update) for update in group)
-        opened = [update.load() for update in group]
+        tensors = opened(group)
         for name, into in sums.items():
-            _add(into, tuple(kernels.flat(one[name]) for one in opened), weights)
-        del opened  # before the next group is opened
+            _add(into, tuple(kernels.flat(one[name]) for one in tensors), weights)
+        del tensors  # before the next group is opened
     for into in sums.values():
         np.divide(into, float(total), out=into)
     return sums

@@ -7,10 +7,10 @@ fused multiply-add, so every processor gives the same bits. Threads split elemen
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import numba
 import numpy as np
@@ -25,6 +25,10 @@ GROUP = 8  # updates read together: the running sum is loaded and stored once fo
 _TILE = 1 << 10  # elements of float64 sums that stay in the first-level cache
 _TILE_BYTES = 1 << 18  # rows × columns that stay in the second-level cache
 _LANES = 8  # partial sums of a distance
+
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -44,6 +48,15 @@ def pieces(size: int, work: Callable[[int, int], None], grain: int = PIECE) -> N
     with ThreadPoolExecutor(min(THREADS, len(starts))) as pool:
         for _ in pool.map(lambda start: work(start, min(start + grain, size)), starts):
             pass
+
+
+def side_by_side(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    """`work` of every item, in their order, on all threads: for what lets others run, such as
+    hashing a file."""
+    if len(items) == 1 or THREADS == 1:
+        return [work(item) for item in items]
+    with ThreadPoolExecutor(min(THREADS, len(items))) as pool:
+        return list(pool.map(work, items))
 
 
 def flat(tensor: Float32) -> Float32:

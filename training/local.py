@@ -67,7 +67,10 @@ class Metrics:
 
 
 class _Compiled(Protocol):
+    """A tf.function: compiles once for each shape of its arguments."""
+
     def __call__(self, *args: Any) -> Any: ...
+    def get_concrete_function(self, *args: Any) -> Callable[..., Any]: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +81,15 @@ class _Engine:
     shapes: tuple[tuple[int, ...], ...]
     logits: _Compiled  # (tensors, x (n, ...)) -> (n, classes)
     steps: dict[tuple[str, bool], _Compiled]  # (optimizer, proximal) -> see _compile_steps
+    ready: dict[Any, Callable[..., Any]] = field(default_factory=dict)  # for shapes met before
+
+    def step_function(self, optimizer: str, proximal: bool, *args: Any) -> Callable[..., Any]:
+        """The program for arguments of these shapes. Asking the general one to find it among its
+        own takes longer than a gradient step of a small model."""
+        key = optimizer, proximal, *(tuple(arg.shape) for arg in args[3:6])
+        if key not in self.ready:
+            self.ready[key] = self.steps[optimizer, proximal].get_concrete_function(*args)
+        return self.ready[key]
 
 
 _lock = threading.Lock()  # tracing the same function from two threads would compile it twice
@@ -174,15 +186,15 @@ def fit(
         tf.constant(mu, tf.float32),
         tensors if mu else [],
     )
-    run = engine.steps[optimizer, mu > 0]
     done, stride, total = 0, steps_per_epoch if progress else steps, len(share) * spec.epochs
     started = time.perf_counter()
     if progress:
         progress(0, total, 0.0)
     while done < steps:
         stop = min(done + stride, steps)
+        args = (*carry, x, y, order, tf.constant(done), tf.constant(stop), *constants)
         with _lock:
-            carry = run(*carry, x, y, order, tf.constant(done), tf.constant(stop), *constants)
+            carry = engine.step_function(optimizer, mu > 0, *args)(*args)
         done = stop
         if progress:
             carry[2].numpy()  # waits for the result, so that the clock below is honest

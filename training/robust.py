@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from training import kernels
-from training.updates import ServerState, Update
+from training.updates import ServerState, Update, opened
 from training.weights import Float32, Weights
 
 
@@ -52,9 +52,9 @@ def score_median(
 
 def krum(params: Mapping[str, Any], state: ServerState, updates: Iterable[Update]) -> ServerState:
     """The one update nearest to its neighbours: Blanchard et al. 2017 (arXiv 1703.02757)."""
-    opened = [update.load() for update in updates]
-    best = krum_order(opened, params["liars"])[0]
-    return ServerState({name: opened[best][name].copy() for name in sorted(state.weights)})
+    found = opened(updates)
+    best = krum_order(found, params["liars"])[0]
+    return ServerState({name: found[best][name].copy() for name in sorted(state.weights)})
 
 
 def multi_krum(
@@ -64,10 +64,10 @@ def multi_krum(
 
     They are added up in address order, so a tie in rank changes no bit of the sum.
     """
-    opened = [update.load() for update in updates]
-    keep = len(opened) - share_of(params["liars"], len(opened))
-    kept = sorted(krum_order(opened, params["liars"])[:keep])
-    chosen = [opened[index] for index in kept]
+    found = opened(updates)
+    keep = len(found) - share_of(params["liars"], len(found))
+    kept = sorted(krum_order(found, params["liars"])[:keep])
+    chosen = [found[index] for index in kept]
 
     def mean(rows: list[Float32]) -> Float32:
         sums = np.zeros(rows[0].size, dtype=np.float64)
@@ -107,7 +107,7 @@ def share_of(share: float, count: int) -> int:
 def _by_coordinate(
     updates: Iterable[Update], like: Weights, combine: Callable[[list[Float32]], Float32]
 ) -> dict[str, Float32]:
-    return _by_tensor([update.load() for update in updates], like, combine)
+    return _by_tensor(opened(updates), like, combine)
 
 
 def _by_tensor(

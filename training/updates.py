@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from training import kernels
 from training.weights import Weights
 
 
@@ -21,6 +22,11 @@ class Update:
     samples: int
     load: Callable[[], Weights]
     score: int = 1
+
+
+def opened(updates: Iterable[Update]) -> list[Weights]:
+    """Their tensors. Most of the time goes into hashing them, which threads share."""
+    return kernels.side_by_side(lambda update: update.load(), list(updates))
 
 
 @dataclass(frozen=True, eq=False)
