@@ -70,15 +70,27 @@ class Recorder:
             def log_message(self, *_: Any) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._handler = Handler
+        self._serving: list[tuple[ThreadingHTTPServer, threading.Thread]] = []
+        own = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{own.getsockname()[1]}"
+        self._own = own
+
+    def answer_at(self, listening: socket.socket) -> None:
+        """At this socket too, which may be of another network namespace; it is ours from now."""
+        server = ThreadingHTTPServer(("", 0), self._handler, bind_and_activate=False)
+        server.socket.close()
+        server.socket = listening
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        self._serving.append((server, thread))
+        thread.start()
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self.answer_at(self._own)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        for server, thread in self._serving:
+            server.shutdown()
+            server.server_close()
+            thread.join()
