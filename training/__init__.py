@@ -1,5 +1,5 @@
 """Federated learning itself: data, local training, aggregation, scoring, blobs.
 
 Knows nothing of Django, of the chain's node or of the web pages. TensorFlow is imported by
-`training.local` and `training.zoo` alone, inside a worker process.
+`training.runtime` alone, inside a worker process.
 """

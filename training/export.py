@@ -20,14 +20,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
 
 from training import data, local, zoo
 from training.blobs import BlobStore
 from training.errors import DataError, TrainingError
+from training.runtime import keras, tf
 from training.specs import TaskConfig
 from training.weights import Weights
 

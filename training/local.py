@@ -1,51 +1,31 @@
 """A participant's local training and the evaluation of a model, with TensorFlow on the CPU.
 
-The only module besides `training.zoo` that imports TensorFlow (about 10 s): import it lazily, in
-a worker child.
+Importing it imports TensorFlow (about 10 s): do so lazily, in a worker child.
 
-A whole local training is one compiled function from weights to weights: no Keras variable is
-assigned, nothing is rebuilt or traced again for another participant. Sample counts are padded to
-powers of two, so only a new power of two compiles again. Same job, same bytes: batches are drawn
-with NumPy from (seed, round, slot) and each process computes on its own fixed threads.
+`training.programs` has what is compiled. Sample counts are padded to powers of two, so only a new
+power of two compiles again. Same job, same bytes: batches are drawn with NumPy from (seed, round,
+slot) and each process computes on its own fixed threads.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-
-# TensorFlow writes an error about the missing GPU on every start; what really fails raises.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # its sums depend on the processor
-os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-
-import keras
-import tensorflow as tf
 
 from training import data, privacy, zoo
 from training.batches import LEAST_ROWS, FullBatch, bucket, pad, schedule
 from training.blobs import BlobStore
 from training.data import PURPOSE_SHUFFLE, Samples, generator
-from training.errors import DataError, TrainingError
-from training.specs import LocalSpec, ModelSpec, TaskConfig, TrainJob, TrainResult, update_hash
+from training.errors import TrainingError
+from training.programs import Engine, Training, engine_for
+from training.specs import LocalSpec, TaskConfig, TrainJob, TrainResult, update_hash
 from training.weights import Float32, Weights, encode
 
-THREADS = int(os.environ.get("BCFL_TRAIN_THREADS", "1"))
-tf.config.threading.set_intra_op_parallelism_threads(THREADS)
-tf.config.threading.set_inter_op_parallelism_threads(1)
-tf.config.experimental.enable_op_determinism()
-
-_ADAM_BETA_1, _ADAM_BETA_2, _ADAM_EPSILON = 0.9, 0.999, 1e-7  # Kingma & Ba 2015; Keras' ε
 _SECONDS_PER_CALL = 0.2  # long trainings come back this often to report
 _EVALUATE_ROWS = 4096  # at most so many rows of logits at once
 
@@ -64,35 +44,6 @@ class Metrics:
     total: int
     per_class: tuple[float, ...]
     right: npt.NDArray[np.bool_] = field(compare=False, repr=False)
-
-
-class _Compiled(Protocol):
-    """A tf.function: compiles once for each shape of its arguments."""
-
-    def __call__(self, *args: Any) -> Any: ...
-    def get_concrete_function(self, *args: Any) -> Callable[..., Any]: ...
-
-
-@dataclass(frozen=True, eq=False)
-class _Engine:
-    """One architecture in this process: tensor names and shapes, and its compiled functions."""
-
-    names: tuple[str, ...]  # in Keras' order
-    shapes: tuple[tuple[int, ...], ...]
-    logits: _Compiled  # (tensors, x (n, ...)) -> (n, classes)
-    steps: dict[tuple[str, bool], _Compiled]  # (optimizer, proximal) -> see _compile_steps
-    ready: dict[Any, Callable[..., Any]] = field(default_factory=dict)  # for shapes met before
-
-    def step_function(self, optimizer: str, proximal: bool, *args: Any) -> Callable[..., Any]:
-        """The program for arguments of these shapes. Asking the general one to find it among its
-        own takes longer than a gradient step of a small model."""
-        key = optimizer, proximal, *(tuple(arg.shape) for arg in args[3:6])
-        if key not in self.ready:
-            self.ready[key] = self.steps[optimizer, proximal].get_concrete_function(*args)
-        return self.ready[key]
-
-
-_lock = threading.Lock()  # tracing the same function from two threads would compile it twice
 
 
 def initial_weights(config: TaskConfig) -> dict[str, Float32]:
@@ -169,22 +120,18 @@ def fit(
     """New weights, and the mean loss and accuracy seen while training in the last epoch."""
     engine = _engine_for(config)
     spec = _plan(config)
-    mu = float(config.algorithm.params.get("mu", 0.0))
     padded = bucket(len(share), LEAST_ROWS)
     order, steps_per_epoch = schedule(len(share), padded, spec, rng)
     steps = steps_per_epoch * spec.epochs
-    tensors = _tensors(engine, weights)
-    optimizer = _optimizer(spec)
-    carry = [tensors, _fresh_slots(optimizer, tensors), tf.zeros(3)]  # loss, correct, seen
-    x = tf.constant(pad(share.x, padded))  # (padded, ...)
-    y = tf.constant(pad(share.y, padded))  # (padded,)
-    order = tf.constant(order)  # (steps padded, batch)
-    constants = (
-        tf.constant(steps - steps_per_epoch),
-        tf.constant(spec.learning_rate, tf.float32),
-        tf.constant(spec.momentum, tf.float32),
-        tf.constant(mu, tf.float32),
-        tensors if mu else [],
+    training = Training(
+        engine,
+        engine.tensors(weights),
+        pad(share.x, padded),
+        pad(share.y, padded),
+        order,
+        last_epoch=steps - steps_per_epoch,
+        spec=spec,
+        mu=float(config.algorithm.params.get("mu", 0.0)),
     )
     done, stride, total = 0, steps_per_epoch if progress else steps, len(share) * spec.epochs
     started = time.perf_counter()
@@ -192,22 +139,16 @@ def fit(
         progress(0, total, 0.0)
     while done < steps:
         stop = min(done + stride, steps)
-        args = (*carry, x, y, order, tf.constant(done), tf.constant(stop), *constants)
-        with _lock:
-            carry = engine.step_function(optimizer, mu > 0, *args)(*args)
+        training.advance(done, stop)
         done = stop
         if progress:
-            carry[2].numpy()  # waits for the result, so that the clock below is honest
+            training.seen()  # waits for the result, so that the clock below is honest
             rate = done / max(time.perf_counter() - started, 1e-9)
             samples = round(total * done / steps)
             progress(samples, total, rate * total / steps)
             stride = max(1, int(rate * _SECONDS_PER_CALL))
-    loss, correct, seen = (float(value) for value in carry[2].numpy())
-    trained = {
-        name: np.array(tensor.numpy(), dtype=np.float32)
-        for name, tensor in zip(engine.names, carry[0], strict=True)
-    }
-    return trained, loss / seen, correct / seen
+    loss, correct, seen = training.seen()
+    return training.weights(), loss / seen, correct / seen
 
 
 def evaluate(config: TaskConfig, weights: Weights) -> Metrics:
@@ -251,15 +192,14 @@ def predictor(
     Inputs are padded to a power of two of rows, at least `least`; each of these compiles once.
     """
     engine = _engine_for(config)
-    tensors = _tensors(engine, weights)
+    tensors = engine.tensors(weights)
 
     def logits_of(x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         parts = []
         for at in range(0, len(x), _EVALUATE_ROWS):
             rows = x[at : at + _EVALUATE_ROWS]
-            with _lock:
-                logits = engine.logits(tensors, tf.constant(pad(rows, bucket(len(rows), least))))
-            parts.append(logits.numpy()[: len(rows)])
+            padded = pad(rows, bucket(len(rows), least))
+            parts.append(engine.logits_of(tensors, padded)[: len(rows)])
         return np.concatenate(parts)
 
     return logits_of
@@ -276,146 +216,10 @@ def warm_up(config: TaskConfig | None = None) -> float:
     return time.perf_counter() - started
 
 
-def _engine_for(config: TaskConfig) -> _Engine:
+def _engine_for(config: TaskConfig) -> Engine:
     dataset = data.load(config.dataset)
     params = json.dumps(dict(config.model.params), sort_keys=True)
-    with _lock:
-        return _engine(config.model.name, params, dataset.x.shape[1:], dataset.classes)
-
-
-@lru_cache(maxsize=16)
-def _engine(name: str, params: str, input_shape: tuple[int, ...], classes: int) -> _Engine:
-    model = zoo.build(ModelSpec(name, json.loads(params)), input_shape, classes, seed=0)
-
-    def forward(tensors: Any, x: Any) -> Any:
-        logits, _ = model.stateless_call(list(tensors), model.non_trainable_variables, x)
-        return logits
-
-    return _Engine(
-        names=tuple(variable.path for variable in model.trainable_variables),
-        shapes=tuple(tuple(variable.shape) for variable in model.trainable_variables),
-        logits=tf.function(forward, jit_compile=True, reduce_retracing=False),
-        steps={
-            (optimizer, proximal): _compile_steps(forward, update, proximal)
-            for optimizer, update in _UPDATES.items()
-            for proximal in (False, True)
-        },
-    )
-
-
-def _compile_steps(
-    forward: Callable[[Any, Any], Any], update: Callable[..., Any], proximal: bool
-) -> _Compiled:
-    """Gradient steps `start` ... `stop - 1` of a schedule as one XLA program.
-
-    (tensors, slots, seen (3,), x (n, ...), y (n,), order (steps, batch), start, stop, last_epoch,
-    learning_rate, momentum, mu, anchor) -> [tensors, slots, seen]. An index of -1 in `order` is
-    padding and weighs nothing; `seen` sums loss, correct and samples from step `last_epoch` on.
-    `proximal` adds mu · (tensors - anchor) to the gradients: FedProx, Li et al. 2020
-    (arXiv 1812.06127), equation 2.
-    """
-
-    def run(
-        tensors: Any,
-        slots: Any,
-        seen: Any,
-        x: Any,
-        y: Any,
-        order: Any,
-        start: Any,
-        stop: Any,
-        last_epoch: Any,
-        learning_rate: Any,
-        momentum: Any,
-        mu: Any,
-        anchor: Any,
-    ) -> Any:
-        def body(step: Any, tensors: Any, slots: Any, seen: Any) -> Any:
-            picked = order[step]  # (batch,)
-            mask = tf.cast(picked >= 0, tf.float32)  # (batch,)
-            index = tf.maximum(picked, 0)
-            batch_x, batch_y = tf.gather(x, index), tf.gather(y, index)
-            with tf.GradientTape() as tape:
-                tape.watch(tensors)
-                logits = forward(tensors, batch_x)  # (batch, classes)
-                losses = tf.nn.sparse_softmax_cross_entropy_with_logits(batch_y, logits)
-                loss_sum = tf.reduce_sum(losses * mask)
-                count = tf.reduce_sum(mask)
-                loss = loss_sum / count
-            gradients = tape.gradient(loss, tensors)
-            if proximal:
-                gradients = [
-                    gradient + mu * (tensor - start_tensor)
-                    for gradient, tensor, start_tensor in zip(
-                        gradients, tensors, anchor, strict=True
-                    )
-                ]
-            tensors, slots = update(tensors, slots, gradients, learning_rate, momentum)
-            right = tf.cast(tf.argmax(logits, axis=1, output_type=tf.int32) == batch_y, tf.float32)
-            counted = tf.stack([loss_sum, tf.reduce_sum(right * mask), count])
-            seen += tf.where(step >= last_epoch, counted, tf.zeros_like(counted))
-            return step + 1, tensors, slots, seen
-
-        _, tensors, slots, seen = tf.while_loop(
-            lambda step, *_: step < stop, body, (start, tensors, slots, seen)
-        )
-        return [tensors, slots, seen]
-
-    return tf.function(run, jit_compile=True, reduce_retracing=False)
-
-
-def _sgd(tensors: Any, slots: Any, gradients: Any, learning_rate: Any, momentum: Any) -> Any:
-    velocity = [momentum * v - learning_rate * g for v, g in zip(slots, gradients, strict=True)]
-    return [w + v for w, v in zip(tensors, velocity, strict=True)], velocity
-
-
-def _adam(tensors: Any, slots: Any, gradients: Any, learning_rate: Any, momentum: Any) -> Any:
-    first, second, step = slots
-    step = step + 1.0
-    first = [
-        _ADAM_BETA_1 * m + (1 - _ADAM_BETA_1) * g for m, g in zip(first, gradients, strict=True)
-    ]
-    second = [
-        _ADAM_BETA_2 * v + (1 - _ADAM_BETA_2) * g * g
-        for v, g in zip(second, gradients, strict=True)
-    ]
-    rate = learning_rate * tf.sqrt(1 - _ADAM_BETA_2**step) / (1 - _ADAM_BETA_1**step)
-    moved = [
-        w - rate * m / (tf.sqrt(v) + _ADAM_EPSILON)
-        for w, m, v in zip(tensors, first, second, strict=True)
-    ]
-    return moved, [first, second, step]
-
-
-def _plain_sgd(tensors: Any, slots: Any, gradients: Any, learning_rate: Any, momentum: Any) -> Any:
-    return [w - learning_rate * g for w, g in zip(tensors, gradients, strict=True)], slots
-
-
-# Without momentum there is no velocity to read and write: a third of a large model's step.
-_PLAIN = "plain_sgd"
-_UPDATES: dict[str, Callable[..., Any]] = {"adam": _adam, "sgd": _sgd, _PLAIN: _plain_sgd}
-
-
-def _optimizer(spec: LocalSpec | FullBatch) -> str:
-    return _PLAIN if spec.optimizer == "sgd" and not spec.momentum else spec.optimizer
-
-
-def _fresh_slots(optimizer: str, tensors: list[Any]) -> list[Any]:
-    if optimizer == _PLAIN:
-        return []
-    zeros = [tf.zeros_like(tensor) for tensor in tensors]
-    return zeros if optimizer == "sgd" else [zeros, list(zeros), tf.constant(0.0)]
-
-
-def _tensors(engine: _Engine, weights: Weights) -> list[Any]:
-    shapes = {name: tensor.shape for name, tensor in weights.items()}
-    expected = dict(zip(engine.names, engine.shapes, strict=True))
-    if shapes != expected:
-        raise DataError(
-            f"weights with tensors {shapes}, but this model has {expected}. "
-            "Use a blob of this task."
-        )
-    return [tf.constant(weights[name]) for name in engine.names]
+    return engine_for(config.model.name, params, dataset.x.shape[1:], dataset.classes)
 
 
 def _plan(config: TaskConfig) -> LocalSpec | FullBatch:
@@ -423,7 +227,3 @@ def _plan(config: TaskConfig) -> LocalSpec | FullBatch:
     if config.algorithm.name == "fedsgd":
         return FullBatch(config.local.learning_rate)
     return config.local
-
-
-# Keras' own setting; a global float16 policy from elsewhere would change every blob.
-keras.config.set_floatx("float32")

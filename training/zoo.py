@@ -1,4 +1,4 @@
-"""The architectures, as Keras models. Imports TensorFlow: only `training.local` may import this.
+"""The architectures, as Keras models. Imports TensorFlow: workers do, by `training.local`.
 
 Every model ends in logits, one per class. Layers are named here, so that the tensor names in a
 weights blob ("hidden_1/kernel") never depend on how many models a process has built.
@@ -10,9 +10,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import keras
-
 from training.data import PURPOSE_INITIAL, generator
+from training.runtime import keras
 from training.specs import ModelSpec
 
 _CHANNELS_BY_ROWS = 16  # fewer make products too thin to pay for another order of the axes

@@ -65,9 +65,8 @@ def test_web3_is_known_to_the_client_alone() -> None:
 
 
 @pytest.mark.parametrize("package", ["tensorflow", "keras"])
-def test_tensorflow_is_known_to_local_training_alone(package: str) -> None:
-    allowed = {"training.local", "training.zoo", "training.export"}  # train, define, ship
-    assert importers(package) <= allowed
+def test_tensorflow_is_imported_in_one_place(package: str) -> None:
+    assert importers(package) == {"training.runtime"}  # which sets it up before it is imported
 
 
 def test_the_agent_needs_neither_django_nor_celery() -> None:

@@ -9,7 +9,7 @@ import pytest
 import training
 
 ROOT = Path(training.__file__).parent
-WITH_TENSORFLOW = {"local", "zoo", "export"}
+WITH_TENSORFLOW = {"local", "programs", "zoo", "export", "runtime"}
 WITH_CELERY = {"tasks"}
 ALL = {path.stem for path in ROOT.glob("*.py")} - {"__init__"}
 

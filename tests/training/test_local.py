@@ -37,6 +37,8 @@ from training.specs import (
 from training.weights import Float32, encode
 
 local = pytest.importorskip("training.local")
+programs = pytest.importorskip("training.programs")
+runtime = pytest.importorskip("training.runtime")
 
 LOGISTIC = TaskConfig(model=ModelSpec("logistic"))
 
@@ -165,7 +167,7 @@ def test_weights_are_counted_as_keras_counts_them() -> None:
 
 
 def built_in_keras() -> Any:
-    keras = local.keras
+    keras = runtime.keras
     return keras.Sequential(
         [
             keras.Input((9, 7, 3)),
@@ -181,7 +183,7 @@ def built_in_keras() -> Any:
 
 def test_every_offered_model_and_optimizer_has_its_code() -> None:
     assert local.zoo._BUILDERS.keys() == MODELS.keys()
-    assert local._UPDATES.keys() == OPTIMIZERS.keys() | {local._PLAIN}
+    assert programs._UPDATES.keys() == OPTIMIZERS.keys() | {programs._PLAIN}
 
 
 def test_another_process_with_more_threads_makes_the_same_bytes(
@@ -333,7 +335,7 @@ def test_fedsgd_round_is_one_gradient_step_on_all_samples() -> None:
 
 
 def test_adam_is_keras_adam() -> None:
-    keras = local.keras
+    keras = runtime.keras
     config = TaskConfig(local=LocalSpec(2, 32, 0.01, "adam"))
     weights = local.initial_weights(config)
     share = data.share(config, 0)
@@ -367,7 +369,7 @@ def test_evaluation_agrees_with_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_patches_times_matrix_is_a_convolution() -> None:
-    keras, zoo = local.keras, local.zoo
+    keras, zoo = runtime.keras, local.zoo
     rng = np.random.default_rng(0)
     for side in (1, 2, 3, 5):
         x = rng.normal(size=(2, 9, 7, 3)).astype(np.float32)
