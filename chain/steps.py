@@ -175,10 +175,15 @@ class Stepper:
     def _saw_head(self, cursor: SyncCursor, head_number: int) -> None:
         """Nothing new: note the head, that all is well, and that we live."""
         quiet = cursor.head_number == head_number and cursor.state == SyncState.LIVE
-        if not quiet:
+        if quiet:
+            self._beat()
+        else:
             self._show(head_number=head_number, state=SyncState.LIVE, message="")
-        elif time.monotonic() - self._beat_at > HEARTBEAT_SECONDS:
-            SyncCursor.objects.filter(pk=cursor.pk).update(updated_at=timezone.now())
+
+    def _beat(self) -> None:
+        """Show that we live, unless that was shown a moment ago."""
+        if time.monotonic() - self._beat_at > HEARTBEAT_SECONDS:
+            SyncCursor.objects.filter(network=self.network).update(updated_at=timezone.now())
             self._beat_at = time.monotonic()
 
     # Plan and fetch

@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 LISTENING_POLL_SECONDS = 1.0  # with a head subscription polling is only the safety net
 RETRY_SECONDS = 1.0
 RETRY_SECONDS_MAX = 10.0
+SLICE_SECONDS = 0.25  # of waiting, between two looks at what else there is to do
 
 __all__ = ["Follower", "Projection", "Replay", "SyncReport"]
 
@@ -72,7 +73,7 @@ class Follower(Stepper):
                     # A bug in the projection must show on the page, not end the only follower.
                     self._verified = False
                     self._failed(error)
-                    stop.wait(pause)
+                    self._pause(stop, pause)
                     pause = min(pause * 2, RETRY_SECONDS_MAX)
                     close_old_connections()
         finally:
@@ -85,7 +86,16 @@ class Follower(Stepper):
         deadline = time.monotonic() + poll
         # In slices, so that stopping never waits for a long poll interval.
         while not stop.is_set() and not wake.is_set() and time.monotonic() < deadline:
-            wake.wait(min(0.25, max(deadline - time.monotonic(), 0)))
+            wake.wait(min(SLICE_SECONDS, max(deadline - time.monotonic(), 0)))
+            self._beat()
+
+    def _pause(self, stop: threading.Event, seconds: float) -> None:
+        """Who waits before trying again is not silent."""
+        deadline = time.monotonic() + seconds
+        while not stop.wait(min(SLICE_SECONDS, max(deadline - time.monotonic(), 0))):
+            if time.monotonic() >= deadline:
+                return
+            self._beat()
 
     def _failed(self, error: Exception) -> None:
         """In a transaction of its own: the one that failed is rolled back already."""

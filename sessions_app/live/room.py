@@ -3,9 +3,9 @@
 A hundred people may look at one running task. Each socket is a wire, no more: the room hears of a
 change once, has the changed parts rendered once for each kind of viewer (``live.parts``), encodes
 the message once, and hands the same text to every wire. Bursts leave as one message, at most ten a
-second. A beat every second lets the page notice within two that nobody is there, and every fifth
-compares the numbers with the database, so that even a message that the channel layer lost is made
-good.
+second. A beat every second lets the page notice within two that nobody is there, and asks whether
+the chain is still followed; every fifth compares all numbers with the database, so that even a
+message that the channel layer lost is made good.
 """
 
 from __future__ import annotations
@@ -294,9 +294,15 @@ class Room:
         while True:
             await asyncio.sleep(BEAT)
             count += 1
-            text = _BEAT_TEXT if count % CHECK_EVERY else await self._check()
+            due = count % CHECK_EVERY == 0 or await self._chain_differs()
+            text = await self._check() if due else _BEAT_TEXT
             for wire in self._pages():
                 wire.put(text)
+
+    @database_sync_to_async
+    def _chain_differs(self) -> bool:
+        """One query for all pages: a follower that has ended tells nobody."""
+        return chain_status().state != self._chain_state
 
     async def _check(self) -> str:
         """The numbers as the database has them; pages that must not go on are closed."""

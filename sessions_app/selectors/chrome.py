@@ -12,8 +12,12 @@ from django.utils import timezone
 from chain.models import SyncCursor, SyncState
 from sessions_app.models import Task
 
-# The follower writes its cursor every second or two; silence beyond this means it has ended.
-FOLLOWER_SILENT_AFTER = timedelta(seconds=10)
+# A follower with nothing to do writes its cursor every other second (chain.steps), also between two
+# tries; silence beyond this means that it has ended, or that its node keeps it waiting.
+FOLLOWER_SILENT_AFTER = timedelta(seconds=4)
+# Behind the head, or in trouble that the page shows anyway, one step may take as long as a node's
+# answer may (15 s).
+FOLLOWER_BUSY_FOR = timedelta(seconds=20)
 
 
 @dataclass(frozen=True)
@@ -69,11 +73,12 @@ def chain_status() -> ChainStatus:
         )
     state, label, message = cursor.state, cursor.get_state_display(), cursor.message
     silent = timezone.now() - cursor.updated_at
-    if silent > FOLLOWER_SILENT_AFTER:
+    if silent > (FOLLOWER_SILENT_AFTER if state == SyncState.LIVE else FOLLOWER_BUSY_FOR):
         state, label = "silent", "Follower silent"
         message = (
-            f"The chain follower was last heard at {cursor.updated_at:%H:%M:%S} UTC. Start it "
-            "with manage.py follow_chain; nothing is lost, it continues where it stopped."
+            f"The chain follower was last heard at {cursor.updated_at:%H:%M:%S} UTC. It has ended "
+            "or waits for its node. Start it with manage.py follow_chain; nothing is lost, it "
+            "continues where it stopped."
         )
     return ChainStatus(
         chain_id=chain_id,

@@ -10,7 +10,6 @@ from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse
 
-from sessions_app.selectors.ledger import BadQuery
 from sessions_app.selectors.ledger.export import FORMATS
 from sessions_app.selectors.task.series import csv_text
 
@@ -22,18 +21,13 @@ def file_asked(
 ) -> HttpResponse | None:
     """The file that ``?format=`` asks for; None when the page is wanted."""
     style = request.GET.get("format", "")
-    if not style:
-        return None
-    try:
-        return download(records(), columns, name, style)
-    except BadQuery as error:
-        raise Http404(str(error)) from error
+    return download(records(), columns, name, style) if style else None
 
 
 def download(records: Records, columns: Sequence[str], name: str, style: str) -> HttpResponse:
-    """Raises BadQuery for a style that is neither csv nor json."""
+    """Raises Http404 for a style that is neither csv nor json."""
     if style not in FORMATS:
-        raise BadQuery(f"There is no format “{style[:20]}”; choose {' or '.join(FORMATS)}.")
+        raise Http404(f"There is no format “{style[:20]}”; choose {' or '.join(FORMATS)}.")
     text = io.StringIO()
     if style == "json":
         json.dump(list(records), text, indent=1)

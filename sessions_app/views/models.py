@@ -28,7 +28,7 @@ from sessions_app.errors import (
     WrongStage,
 )
 from sessions_app.models import ModelDecision, Task
-from sessions_app.selectors.models.card import model_card
+from sessions_app.selectors.models.card import CONTRIBUTOR_COLUMNS, model_card
 from sessions_app.selectors.models.comparison import compare_versions
 from sessions_app.selectors.models.files import format_rows
 from sessions_app.selectors.models.listing import FILTERS, model_list
@@ -43,6 +43,7 @@ from sessions_app.selectors.task.data import task_get
 from sessions_app.selectors.task.series import csv_text
 from sessions_app.services import models as model_services
 from sessions_app.views.base import acts, is_htmx, page, viewer
+from sessions_app.views.files import download
 
 STATUS: dict[type[BcflError], int] = {
     NotAllowed: 403,
@@ -210,6 +211,15 @@ def card_markdown(request: HttpRequest, pk: int, number: int) -> HttpResponse:
     answer = HttpResponse(text, content_type="text/markdown; charset=utf-8")
     answer["Content-Disposition"] = f'attachment; filename="model-{pk}-version-{number}.md"'
     return answer
+
+
+@login_required
+@require_GET
+def card_participants(request: HttpRequest, pk: int, number: int, style: str) -> HttpResponse:
+    """Who trained this version, as on its card."""
+    rows = [c.as_json() for c in model_card(*_version(pk, number)).contributors]
+    name = f"model-{pk}-version-{number}-participants"
+    return download(rows, CONTRIBUTOR_COLUMNS, name, style)
 
 
 def _csv(name: str, rows: list[dict[str, Any]]) -> HttpResponse:

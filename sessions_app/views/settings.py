@@ -21,14 +21,18 @@ from sessions_app.models import ApiToken, Notification, Webhook
 from sessions_app.selectors.people.news import (
     DELIVERY_COLUMNS,
     NEWS_COLUMNS,
+    SESSION_COLUMNS,
+    TOKEN_COLUMNS,
     delivery_records,
     news_records,
+    session_records,
+    token_records,
 )
 from sessions_app.services import notifications as notices
 from sessions_app.services import outreach, people, webhooks
 from sessions_app.services.tokens import token_create, token_revoke, tokens_of
 from sessions_app.views.base import acts, page, viewer
-from sessions_app.views.files import file_asked
+from sessions_app.views.files import download, file_asked
 
 NEWS_SHOWN = 100
 DELIVERIES_SHOWN = 50
@@ -71,8 +75,6 @@ def settings_page(request: HttpRequest) -> HttpResponse:
 
 def _settings(request: HttpRequest, *, status: int = 200, **forms_: Any) -> HttpResponse:
     user = viewer(request)
-    # allauth notes a session at its own sign-in; this one may have begun without it.
-    UserSession.objects.create_from_request(request)
     kinds = set(Authenticator.objects.filter(user=user).values_list("type", flat=True))
     context = {
         "form": ProfileForm(instance=user),
@@ -82,9 +84,7 @@ def _settings(request: HttpRequest, *, status: int = 200, **forms_: Any) -> Http
         "hooks": user.webhooks.all(),
         "mfa": kinds & {Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN},
         "unverified": EmailAddress.objects.filter(user=user, verified=False).first(),
-        "sessions": sorted(
-            UserSession.objects.purge_and_list(user), key=lambda row: row.last_seen_at, reverse=True
-        ),
+        "sessions": _sessions(request),
         "session_key": request.session.session_key,
         "events": [
             (name, what, outreach.ways_of(user, name))
@@ -93,6 +93,28 @@ def _settings(request: HttpRequest, *, status: int = 200, **forms_: Any) -> Http
         **forms_,
     }
     return page(request, "pages/settings.html", context, nav="settings", status=status)
+
+
+def _sessions(request: HttpRequest) -> list[UserSession]:
+    """The person's open sessions, the one used last first."""
+    # allauth notes a session at its own sign-in; this one may have begun without it.
+    UserSession.objects.create_from_request(request)
+    rows = UserSession.objects.purge_and_list(viewer(request))
+    return sorted(rows, key=lambda row: row.last_seen_at, reverse=True)
+
+
+@login_required
+@require_GET
+def sessions_file(request: HttpRequest, style: str) -> HttpResponse:
+    rows = session_records(_sessions(request), current=request.session.session_key)
+    return download(rows, SESSION_COLUMNS, "sessions", style)
+
+
+@login_required
+@require_GET
+def tokens_file(request: HttpRequest, style: str) -> HttpResponse:
+    rows = token_records(tokens_of(viewer(request)))
+    return download(rows, TOKEN_COLUMNS, "api-tokens", style)
 
 
 @login_required

@@ -12,6 +12,7 @@ import pytest
 from django.db import connections
 
 from bcfl_site.embedded.anvil import Anvil
+from bcfl_site.embedded.process import wait_until
 from bcfl_site.embedded.redis import Redis
 from chain.client import ChainClient
 from chain.heads import HeadListener
@@ -135,3 +136,21 @@ def test_a_bug_in_the_projection_shows_and_does_not_end_it(
         recorder.fail_with = None
         watch.until(lambda c: c.state == SyncState.LIVE)
     assert recorder.held
+
+
+def test_one_that_waits_before_trying_again_is_not_silent(
+    committed_chain: Chain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chain.sync.RETRY_SECONDS", 60.0)
+    monkeypatch.setattr("chain.steps.HEARTBEAT_SECONDS", 0.1)
+    watch, recorder = Watch(), Recorder(fail_with=ValueError("broken fold"))
+    follower = Follower(committed_chain.client, committed_chain.network, recorder, publish=watch)
+    with running(follower):
+        halted = watch.until(lambda c: c.state == SyncState.HALTED)
+        wait_until(
+            lambda: SyncCursor.objects.filter(
+                state=SyncState.HALTED, updated_at__gt=halted.updated_at
+            ).exists(),
+            what="a sign of life during the pause",
+            seconds=SECONDS,
+        )

@@ -165,7 +165,7 @@ def sign_in(page: Page, username: str, password: str = "pass-word-1") -> None:
 
 def hear_follower() -> None:
     """As if a follower had just written: pages of this console stay live for an hour. Without
-    one they rightly call it silent after ten seconds, which a busy machine can take."""
+    one they rightly call it silent after four seconds, which a busy machine can take."""
     SyncCursor.objects.update(updated_at=timezone.now() + timedelta(hours=1))
 
 

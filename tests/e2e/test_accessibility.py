@@ -55,7 +55,7 @@ def settle(page: Page) -> None:
     """Until the socket is open and, on a task page, the charts are drawn or empty."""
     badge = page.locator("#live-badge")
     if badge.count():
-        # "trouble" is the truth here once ten seconds have passed: nobody follows a chain.
+        # "trouble" is the truth here once four seconds have passed: nobody follows a chain.
         expect(badge).to_have_attribute("data-state", re.compile("live|trouble"))
     expect(page.locator(".empty-chart:visible", has_text="Drawing…")).to_have_count(0)
 

@@ -34,6 +34,7 @@ from sessions_app.models import (
 )
 from sessions_app.services import outreach, webhooks
 from sessions_app.services.invitations import invitation_create
+from sessions_app.services.tokens import token_create
 from sessions_app.tasks import deliver_webhook, tell_people
 from tests import factories
 
@@ -394,6 +395,30 @@ def test_lists_are_files_too(
     assert list(rows[0]) == list(told[0])
     assert not any(row[column].startswith("=") for row in rows), "no formula for a spreadsheet"
     assert as_admin.get(f"{path}{join}format=xml").status_code == 404
+
+
+def test_sessions_and_tokens_are_files_without_what_lets_anybody_in(
+    as_operator: Client, as_participant: Client, operator: User
+) -> None:
+    _, text = token_create(user=operator, name="=1+1", days=30)
+    page = as_operator.get("/settings/").content.decode()
+    told = {}
+    for what in ("sessions", "tokens"):
+        for style in ("csv", "json"):
+            assert f'href="/settings/{what}.{style}"' in page
+        answer = as_operator.get(f"/settings/{what}.csv").content.decode()
+        rows = list(csv.DictReader(answer.split("\n")))
+        told[what] = as_operator.get(f"/settings/{what}.json").json()
+        assert [list(row) for row in rows] == [list(row) for row in told[what]]
+        assert len(rows) == 1
+        assert "=1+1" not in {row.get("name") for row in rows}, "no formula for a spreadsheet"
+        secret = as_operator.session.session_key if what == "sessions" else text
+        assert str(secret) not in answer + json.dumps(told[what])
+    assert told["sessions"][0]["this_one"] is True
+    assert (told["tokens"][0]["name"], told["tokens"][0]["prefix"]) == ("=1+1", text[:12])
+    assert as_participant.get("/settings/tokens.json").json() == []
+    assert as_operator.get("/settings/tokens.xml").status_code == 404
+    assert Client().get("/settings/sessions.csv").status_code == 302
 
 
 def test_what_was_delivered_is_a_file(as_operator: Client, operator: User) -> None:

@@ -304,6 +304,24 @@ async def test_a_chain_that_is_away_is_told_with_its_cause_within_two_seconds() 
         assert "does not answer. Start it." in told["html"]["part-faults"]
 
 
+async def test_a_follower_that_has_ended_is_told_by_the_beat() -> None:
+    """It tells nobody itself. Its last sign of life was two seconds ago: two more, and a beat."""
+    user, task = await running()
+    async with socket(f"/ws/tasks/{task.pk}/", user) as live:
+        heard = timezone.now() - timedelta(seconds=2)
+        await database_sync_to_async(SyncCursor.objects.update)(
+            state=SyncState.LIVE, updated_at=heard
+        )
+        assert (await message(live, "hello"))["state"] == "live"
+        async with asyncio.timeout_at(asyncio.get_running_loop().time() + 4):
+            while (told := await message(live, "beat")).get("state") != "silent":
+                pass
+            assert told["label"] == "Follower silent"
+            while "part-faults" not in (told := await message(live, "changed")).get("html", {}):
+                pass
+        assert "Start it with manage.py follow_chain" in told["html"]["part-faults"]
+
+
 async def test_work_that_lost_its_worker_is_told_within_two_seconds() -> None:
     user, task = await running()
     async with socket(f"/ws/tasks/{task.pk}/", user) as live:

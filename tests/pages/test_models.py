@@ -205,6 +205,13 @@ def test_the_card_says_what_the_ledger_says(task: Task, as_participant: Client) 
     assert [(e["name"], e["agrees"]) for e in card["evaluators"]] == [("Evaluator 1", True)]
     assert card["transactions"]["Task created"] == task.created_tx
     assert card["bytes"]["state"] == "match"
+    where = f"/models/{task.pk}/3/participants"
+    assert as_participant.get(f"{where}.json").json() == card["participants"]
+    lines = as_participant.get(f"{where}.csv").content.decode().splitlines()
+    assert lines[0] == "name,address,samples,share,rounds,earned_wei"
+    assert len(lines) == 1 + 3
+    page = as_participant.get(f"/models/{task.pk}/3/").content.decode()
+    assert all(f'href="{where}.{style}"' in page for style in ("csv", "json"))
     text = as_participant.get(f"/models/{task.pk}/3/card.md").content.decode()
     assert text.startswith("# Digits of three clinics, version 3\n")
     for value in (last.model_hash, last.finalized_tx, task.config_hash, "Handwritten digits"):

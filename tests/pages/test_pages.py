@@ -11,8 +11,9 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from chain.models import SyncCursor, Transaction
+from chain.models import SyncCursor, SyncState, Transaction
 from sessions_app.models import Task, User
+from sessions_app.selectors.chrome import chain_status
 from tests import factories
 
 
@@ -104,6 +105,15 @@ def test_a_silent_follower_is_told(as_operator: Client, operator: User) -> None:
     page = as_operator.get(f"/tasks/{story.task.pk}/").content.decode()
     assert "Follower silent" in page
     assert "manage.py follow_chain" in page
+
+
+def test_a_follower_that_catches_up_is_busy_not_silent(operator: User) -> None:
+    factories.running_task(operator, rounds=1)
+    heard = timezone.now() - timedelta(seconds=8)
+    SyncCursor.objects.update(updated_at=heard, state=SyncState.LIVE)
+    assert chain_status().state == "silent"
+    SyncCursor.objects.update(updated_at=heard, state=SyncState.BACKFILL)
+    assert chain_status().state == SyncState.BACKFILL
 
 
 def test_only_the_owner_sees_the_buttons(

@@ -25,6 +25,9 @@ from training.specs import ALGORITHMS, DATASETS, PARTITIONS, TaskConfig
 ROBUST = {"median", "trimmed_mean", "krum", "multi_krum"}
 
 
+CONTRIBUTOR_COLUMNS = ("name", "address", "samples", "share", "rounds", "earned_wei")
+
+
 @dataclass(frozen=True)
 class Contributor:
     """`samples` a round, `share` of all samples (0 to 1), `rounds` with an update up to here."""
@@ -34,6 +37,17 @@ class Contributor:
     share: float
     rounds: int
     earned: int  # wei
+
+    def as_json(self) -> dict[str, Any]:
+        """CONTRIBUTOR_COLUMNS; the amount in wei as text, for it is more than a double holds."""
+        return {
+            "name": self.party.name,
+            "address": self.party.address,
+            "samples": self.samples,
+            "share": round(self.share, 6),
+            "rounds": self.rounds,
+            "earned_wei": str(self.earned),
+        }
 
 
 @dataclass(frozen=True)
@@ -107,17 +121,7 @@ class ModelCard:
             "data": {fact.name: fact.value for fact in self.data_facts},
             "training": {fact.name: fact.value for fact in self.training_facts},
             "privacy": self.privacy,
-            "participants": [
-                {
-                    "name": c.party.name,
-                    "address": c.party.address,
-                    "samples": c.samples,
-                    "share": round(c.share, 6),
-                    "rounds": c.rounds,
-                    "earned_wei": str(c.earned),
-                }
-                for c in self.contributors
-            ],
+            "participants": [c.as_json() for c in self.contributors],
             "evaluators": [
                 {
                     "name": a.party.name,
