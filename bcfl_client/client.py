@@ -34,7 +34,7 @@ from bcfl_client.shapes import (
 )
 from bcfl_client.stream import follow
 from bcfl_client.transport import Transport, json_of
-from bcfl_client.wallet import account_of, sign_in
+from bcfl_client.wallet import account_of, sign_in, signed_message
 
 T = TypeVar("T")
 WAIT_FOR = ("completed", "cancelled", "failed")
@@ -136,6 +136,32 @@ class Client(Desk):
 
     def revoke_token(self, token_id: int) -> None:
         self.transport.request("DELETE", f"/me/tokens/{token_id}")
+
+    def change_profile(self, *, first_name: str | None = None, last_name: str | None = None) -> Me:
+        """None: as it is."""
+        body = {"first_name": first_name, "last_name": last_name}
+        return read(Me, json_of(self.transport.request("PATCH", "/me", body=body)))
+
+    def sessions(self) -> list[dict[str, Any]]:
+        """Where one is signed in on the pages."""
+        return list(self.transport.get("/me/sessions"))
+
+    def end_session(self, session_id: int) -> None:
+        self.transport.request("DELETE", f"/me/sessions/{session_id}")
+
+    def end_sessions(self) -> int:
+        """Signed out of every page; how many sessions that were."""
+        return int(json_of(self.transport.request("DELETE", "/me/sessions"))["ended"])
+
+    def link_wallet(self, key: Any, label: str = "") -> dict[str, Any]:
+        """Another wallet of one's own. Only for a client that is signed in `with_wallet`: an API
+        token may not link one."""
+        body = {**signed_message(self.transport, account_of(key)), "label": label}
+        return dict(self.transport.post("/me/wallets", body))
+
+    def unlink_wallet(self, address: str) -> None:
+        """Its tokens end with it, this client's too if it is signed in with that wallet."""
+        self.transport.request("DELETE", f"/me/wallets/{address}")
 
     # --- tasks ---------------------------------------------------------------------------------
 

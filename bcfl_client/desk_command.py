@@ -48,6 +48,7 @@ def add_commands(commands: Any, add: Add) -> None:
     _drafts(_group(commands, "draft", "tasks in the making"), add)
     _people(commands, add)
     _news(commands, add)
+    _account(commands, add)
     models = _group(commands, "model", "a registered model")
     version = ("version", {"type": int})
     for name, run, help in (
@@ -146,6 +147,19 @@ def _news(commands: Any, add: Add) -> None:
     add(news, "choices", lambda c, o: c.notification_choices(), "what I am told, and how")
     add(news, "choose", lambda c, o: c.choose_notifications({o.event: o.ways}), "change that",
         ("event", {}), ("ways", {"nargs": "*", "help": "app, mail; none: not at all"}))  # fmt: skip
+
+
+def _account(commands: Any, add: Add) -> None:
+    add(commands, "profile",
+        lambda c, o: c.change_profile(first_name=o.first_name, last_name=o.last_name),
+        "change my name", ("--first-name", {}), ("--last-name", {}))  # fmt: skip
+    sessions = _group(commands, "session", "where I am signed in on the pages")
+    add(sessions, "list", lambda c, o: c.sessions(), "the one used last first")
+    add(sessions, "end", lambda c, o: c.end_session(o.id), "end one", NUMBER)
+    add(sessions, "end-all", lambda c, o: {"ended": c.end_sessions()}, "sign me out everywhere")
+    wallets = _group(commands, "wallet", "my wallets; `bcfl me` lists them")
+    add(wallets, "unlink", lambda c, o: c.unlink_wallet(o.address), "take one off my account",
+        ("address", {"help": "0x…"}))  # fmt: skip
 
 
 def _save_template(client: Client, options: argparse.Namespace) -> Any:

@@ -35,7 +35,14 @@ def open_keystore(path: str | Path, password: str) -> Any:
 
 
 def sign_in(transport: Transport, account: Any) -> dict[str, Any]:
-    """Ask for a message (EIP-4361), sign it, and get an hour's token.
+    """Sign the console's message, and get an hour's token for it."""
+    body = signed_message(transport, account)
+    session: dict[str, Any] = transport.post("/auth/wallet", body, signed_in=False)
+    return session
+
+
+def signed_message(transport: Transport, account: Any) -> dict[str, str]:
+    """A message of the console (EIP-4361) and the account's signature of it.
 
     The message is signed only when it is for the address and the host that were asked.
     """
@@ -51,9 +58,7 @@ def sign_in(transport: Transport, account: Any) -> dict[str, Any]:
             "not this site and this wallet. Nothing was signed."
         )
     signature = bytes(account.sign_message(encode_defunct(text=text)).signature)
-    body = {"message": text, "signature": "0x" + signature.hex()}
-    session: dict[str, Any] = transport.post("/auth/wallet", body, signed_in=False)
-    return session
+    return {"message": text, "signature": "0x" + signature.hex()}
 
 
 def _eth_account() -> Any:

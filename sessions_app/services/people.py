@@ -1,4 +1,4 @@
-"""What admins do with accounts."""
+"""What people do with their own account, and admins with everybody's."""
 
 from __future__ import annotations
 
@@ -32,6 +32,16 @@ def user_set_active(*, user: User, active: bool, by: User) -> User:
         if not active:
             sessions_end(user)
         audit.record(by, "user.activate", user, {"active": active})
+    return user
+
+
+def profile_change(*, user: User, first_name: str, last_name: str) -> User:
+    """How a person is called on the pages; lengths as in the model, checked by the caller."""
+    require(user, "profile.change")
+    with transaction.atomic():
+        user.first_name, user.last_name = first_name.strip(), last_name.strip()
+        user.save(update_fields=("first_name", "last_name"))
+        audit.record(user, "profile.change", user)
     return user
 
 

@@ -9,7 +9,7 @@ from sessions_app import audit
 from sessions_app.access import require
 from sessions_app.errors import NotAllowed, WalletTaken
 from sessions_app.formats import short_hash
-from sessions_app.models import User, Wallet
+from sessions_app.models import ApiToken, User, Wallet
 
 
 def wallet_link(*, user: User, address: str, label: str = "") -> Wallet:
@@ -41,8 +41,8 @@ def _linked(user: User, address: str, label: str) -> tuple[Wallet, bool]:
 
 
 def wallet_unlink(*, user: User, address: str) -> None:
-    """Take an address from a user. Raises NotAllowed when they would have no way left to sign in,
-    or when it is not theirs."""
+    """Take an address from a user; its tokens end at once. Raises NotAllowed when they would have
+    no way left to sign in, or when it is not theirs."""
     with transaction.atomic():
         wallet = Wallet.objects.select_for_update().filter(user=user, address=address).first()
         if wallet is None:
@@ -54,6 +54,9 @@ def wallet_unlink(*, user: User, address: str) -> None:
                 f"{address} is the only way {user.short_name} can sign in. Set a password or link "
                 "another wallet first."
             )
+        ApiToken.objects.filter(user=user, address=address, revoked_at=None).update(
+            revoked_at=timezone.now()
+        )
         wallet.delete()
         audit.record(user, "wallet.unlink", f"wallet:{address}")
 

@@ -14,7 +14,6 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
-from sessions_app import audit
 from sessions_app.accounts.forms import ProfileForm
 from sessions_app.errors import InvalidToken, InvalidWebhook, WrongStage
 from sessions_app.models import ApiToken, Notification, Webhook
@@ -66,8 +65,7 @@ def settings_page(request: HttpRequest) -> HttpResponse:
     user = viewer(request)
     form = ProfileForm(request.POST or None, instance=user)
     if request.method == "POST" and form.is_valid():
-        form.save()
-        audit.record(user, "profile.change", user)
+        people.profile_change(user=user, **form.cleaned_data)
         messages.success(request, "Profile saved.")
         return redirect("settings")
     return _settings(request, form=form)

@@ -87,6 +87,26 @@ def test_errors_say_what_to_do(console: Client, operator: User) -> None:
         flt("0.0000000000000000001")
 
 
+def test_a_wallet_links_another_and_lets_it_go(db: None, console: Client) -> None:
+    first, second = Signer.create(), Signer.create()
+    client = Client.with_wallet(URL, first, http=http())
+    assert client.link_wallet(second, "cold")["address"] == second.address
+    other = Client.with_wallet(URL, second, http=http())
+    assert other.me().username == client.me().username == first.address
+    client.unlink_wallet(second.address)
+    other.transport.renew = None
+    with pytest.raises(NotSignedIn):
+        other.me()
+    with pytest.raises(NotAllowed, match="may not link a wallet"):
+        console.link_wallet(second)
+
+
+def test_a_name_and_sessions(console: Client) -> None:
+    assert console.change_profile(first_name="Ada", last_name="King").name == "Ada King"
+    assert console.change_profile(first_name="Mara").name == "Mara King"
+    assert (console.sessions(), console.end_sessions()) == ([], 0)
+
+
 def test_a_wallet_signs_in_and_again_when_its_hour_is_over(db: None) -> None:
     key = Signer.create()
     client = Client.with_wallet(URL, bytes(key.key), http=http())

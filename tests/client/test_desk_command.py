@@ -40,6 +40,10 @@ COMMANDS = {
     "templates_delete": "draft delete-template 3",
     "prices_remember": "draft price Ethereum 0.05 --coin-price 2500",
     "prices_forget": "draft forget-price 3",
+    "me_change": "profile --first-name Ada",
+    "me_sessions_end": "session end 3",
+    "me_sessions_end_others": "session end-all",
+    "me_wallets_unlink": "wallet unlink 0xabc",
     "tokens_create": "token create CI",
     "tokens_revoke": "token revoke 3",
     "invitations_create": "invitation create --email a@b.test --task 7",
@@ -70,6 +74,7 @@ COMMANDS = {
     "users_list": "user list --role admin",
     "audit_entries": "audit --target task:5",
     "maintenance_list": "maintenance list",
+    "me_sessions_list": "session list",
     "webhooks_list": "webhook list",
     "webhooks_read": "webhook show 3",
     "notifications_list": "news list --unread",
@@ -80,6 +85,8 @@ ELSEWHERE = {
     *("task_launch", "task_start", "auth_message", "auth_wallet"),
     # an agent's, in tests/agent and tests/stack
     *("upload_announce", "upload_piece", "signed_update"),
+    # only for who is signed in with a wallet, which no command is; test_client runs it
+    "me_wallets_link",
     # calldata for a wallet to sign; whoever has a key in a file uses `bcfl-agent`
     "wallet_call",
     # made by `bcfl api`: their bodies are rows or pictures
