@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from eth_account.signers.local import LocalAccount
 
-from agent.errors import StillPending, WrongNetwork
+from agent.errors import WrongNetwork
+from agent.sending import Sender
 from chain.builds import COORDINATOR, TOKEN, load, revert_decoder
 from chain.calls import decode_result, encode_call
-from chain.client import ChainClient, call_object
-from chain.errors import (
-    AlreadyKnown,
-    ContractReverted,
-    InsufficientFunds,
-    NonceTaken,
-    RangeTooLarge,
-)
+from chain.client import ChainClient
+from chain.errors import RangeTooLarge
 from chain.events import DecodedEvent, EventDecoder
-from chain.wire import Receipt, quantity
+from chain.wire import Receipt
 
-GAS_MARGIN = 1.25  # the state may change between estimate and mining
-RECEIPT_SECONDS = 180.0
 # Enums of the contract, by number.
 TASK_PHASES = ("none", "open", "running", "completed", "cancelled")
 ROUND_PHASES = ("none", "updates", "scoring", "aggregating", "finalized")
@@ -41,6 +35,7 @@ class Contract:
         self.client = client
         self.address = address
         self.signer = signer
+        self.sender = Sender(client, signer) if signer else None
         self.token = ""  # what the coordinator itself says, set by `check`
 
     @property
@@ -70,6 +65,11 @@ class Contract:
             )
         self.token = self.read("token")
 
+    def remember(self, file: Path, genesis: str, say: Callable[[str], None]) -> None:
+        """Note in `file` what is sent and not mined, so that a restart goes on with it."""
+        assert self.sender is not None
+        self.sender.file, self.sender.chain, self.sender.say = file, genesis, say
+
     def read(self, function: str, *args: Any, contract: str = COORDINATOR) -> Any:
         """What a view returns; a struct as a dict."""
         abi = load(contract).abi
@@ -82,56 +82,11 @@ class Contract:
         return int(self.read("balanceOf", address, contract=TOKEN))
 
     def send(self, function: str, *args: Any, contract: str = COORDINATOR) -> Receipt:
-        """Sign, send and wait until it is mined. Raises ContractReverted before anything is spent
-        when the contract would refuse, InsufficientFunds without ETH for the gas, and StillPending
-        while an earlier transaction of this key waits: what it does is not to be done twice."""
-        assert self.signer is not None
-        mined = self.client.nonce(self.me)
-        nonce = quantity("nonce", self.client.rpc("eth_getTransactionCount", self.me, "pending"))
-        if nonce > mined:
-            raise StillPending(
-                f"{nonce - mined} transaction(s) of {self.me} wait to be mined, from nonce {mined} "
-                "on. Nothing more is sent before."
-            )
+        """Sign, send and wait until it is mined: see Sender.send."""
+        assert self.sender is not None
         target = self.address if contract == COORDINATOR else self.token
         data = "0x" + encode_call(load(contract).abi, function, args).hex()
-        request = call_object(to=target, data=data, sender=self.me)
-        estimate = self.client.estimate_gas(request)
-        fees = self.client.fees()
-        gas = int(estimate * GAS_MARGIN)
-        held = self.client.balance(self.me)
-        if held < gas * fees.max_fee:
-            raise InsufficientFunds(
-                f"{function} needs up to {gas * fees.max_fee / 1e18:.6f} ETH for gas, but "
-                f"{self.me} holds {held / 1e18:.6f} ETH. Send it some. Nothing was sent."
-            )
-        transaction: dict[str, Any] = {
-            "chainId": self.client.chain_id(),
-            "nonce": nonce,
-            "to": target,
-            "data": data,
-            "gas": gas,
-            "maxFeePerGas": fees.max_fee,
-            "maxPriorityFeePerGas": fees.priority_fee,
-            "value": 0,
-        }
-        signed = self.signer.sign_transaction(transaction)
-        tx_hash = "0x" + bytes(signed.hash).hex()
-        try:
-            self.client.send_raw("0x" + bytes(signed.raw_transaction).hex())
-        except AlreadyKnown:
-            pass  # another node of --rpc took it first
-        except NonceTaken as error:
-            raise StillPending(f"{error} Looking at what it did.") from error
-        receipt = self.client.wait_for_receipt(tx_hash, timeout=RECEIPT_SECONDS)
-        if not receipt.succeeded:
-            raise ContractReverted(
-                "RefusedWhenMined",
-                {},
-                f"{function} was mined in block {receipt.block_number} and refused "
-                f"({tx_hash}): something changed in between.",
-            )
-        return receipt
+        return self.sender.send(function, target, data)
 
     def events(self, task_id: int, first: int) -> list[DecodedEvent]:
         """Every event of the task from block `first` on, in order: read afresh, so that a reorg

@@ -79,9 +79,14 @@ class Home:
         return state
 
     def _write(self) -> None:
-        descriptor, temporary = tempfile.mkstemp(dir=self.folder, prefix=".state-")
-        with os.fdopen(descriptor, "w") as file:
-            json.dump(self._state, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, self._path)
+        write_in_one_step(self._path, json.dumps(self._state, indent=1))
+
+
+def write_in_one_step(path: Path, text: str) -> None:
+    """Whoever reads sees the file before or after, and so does a machine that lost its power."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-")
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)

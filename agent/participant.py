@@ -11,7 +11,9 @@ from agent.contract import MEMBER_STATUS, ROUND_PHASES, TASK_PHASES
 from agent.errors import CannotJoin, Mismatch, NotInTask
 from agent.rounds import Verdict
 from agent.session import Session, repeat
+from bcfl_client.errors import Conflict
 from chain.builds import TOKEN
+from chain.errors import ContractReverted
 from chain.merkle import reward_proof
 from chain.typed import UpdateMessage
 from training import data
@@ -89,13 +91,20 @@ class Participant:
             screen.say_once(f"You have {status}; the stake is returned when the task has ended.")
             return False
         updates = ROUND_PHASES[state["phase"]] == "updates"
-        if not updates or contract.read("hasSubmitted", task_id, session.me):
-            screen.say_once(_waiting(number, state))
+        submitted = bool(contract.read("hasSubmitted", task_id, session.me))
+        if not updates or submitted:
+            screen.say_once(_waiting(number, state, submitted))
             return False
         if time.time() > state["deadline"]:
-            screen.say_once(f"Round {number}: too late for an update; waiting for the next round.")
+            screen.say_once(_too_late(number, state))
             return False
-        self._contribute(number, str(view["modelHash"]), member)
+        try:
+            self._contribute(number, str(view["modelHash"]), member)
+        except (Conflict, ContractReverted) as error:  # the console's no, or the contract's
+            refused = isinstance(error, Conflict) or error.name == "DeadlinePassed"
+            if not refused or time.time() <= state["deadline"]:
+                raise
+            screen.say_once(_too_late(number, state))
         return False
 
     def _contribute(self, number: int, base: str, member: dict[str, Any]) -> None:
@@ -197,10 +206,11 @@ class Participant:
             session.home.note(number, verified=verdict.holds)
             earned = facts.earned.get(session.me, 0)
             if verdict.holds:
+                without = "" if session.me in facts.updates else "; no update of yours was in it"
                 session.screen.say(
                     f"Round {number} holds: model and rewards are what its updates and scores "
                     f"give. Accuracy {facts.accuracy_ppm / 10_000:.1f} %, you earned "
-                    f"{earned / FLT:,.4f} FLT."
+                    f"{earned / FLT:,.4f} FLT{without}."
                 )
             else:
                 self.mismatches.append(verdict)
@@ -256,11 +266,21 @@ def _largest_share(session: Session) -> int:
     return max(len(part) for part in parts)
 
 
-def _waiting(number: int, state: dict[str, Any]) -> str:
+def _waiting(number: int, state: dict[str, Any], submitted: bool) -> str:
     phase = ROUND_PHASES[state["phase"]]
     if phase == "updates":
         return f"Round {number}: waiting for {state['awaited']} more updates."
-    return f"Round {number}: {phase}; waiting for the evaluators."
+    without = "" if submitted else " without an update of yours"
+    return f"Round {number}: {phase}{without}; waiting for the evaluators."
+
+
+def _too_late(number: int, state: dict[str, Any]) -> str:
+    closed = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(state["deadline"]))
+    return (
+        f"Round {number}: too late, updates were taken until {closed} UTC. Yours is not in it and "
+        "earns nothing; nothing was spent on it, and the stake stays yours. Waiting for the next "
+        "round."
+    )
 
 
 def _complaint(verdict: Verdict) -> str:

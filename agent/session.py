@@ -137,7 +137,9 @@ def open_session(
     )
     folder = re.sub(r"[^A-Za-z0-9.-]", "_", urlsplit(url).netloc)
     place = (home or default_home()) / f"{folder}-task-{task}-{signer.address[2:10].lower()}"
-    return Session(console, contract, terms, config, Home(place), screen, poll)
+    kept = Home(place)
+    contract.remember(kept.folder / "sending.json", terms.genesis_hash, screen.say)
+    return Session(console, contract, terms, config, kept, screen, poll)
 
 
 def _checked(terms: Terms, contract: Contract, pinned: str, screen: Screen) -> TaskConfig:

@@ -103,7 +103,7 @@ class AlreadyKnown(PermanentError):
 
 
 class Underpriced(RetryableError):
-    """A transaction with this nonce waits already and the new fee does not replace it."""
+    """The fee is too low: for a block of now, or to replace what waits with the same nonce."""
 
 
 class CallFailed(PermanentError):

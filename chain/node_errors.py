@@ -30,7 +30,11 @@ _PATTERNS: tuple[tuple[re.Pattern[str], type[ChainError]], ...] = tuple(
     for pattern, kind in (
         (r"already known|already imported|known transaction|already exists in", AlreadyKnown),
         (r"nonce too low|nonce is too low|oldnonce|invalid nonce.*expected", NonceTaken),
-        (r"underpriced|replacement.*fee|gas price too low to replace", Underpriced),
+        (
+            r"underpriced|replacement.*fee|gas price too low to replace"
+            r"|(less than|below).{0,20}base ?fee|feetoolow",
+            Underpriced,
+        ),
         (r"insufficient funds|insufficient balance|insufficientfunds", InsufficientFunds),
         (
             r"missing trie node|state.{0,40}(not available|unavailable|pruned|missing)"

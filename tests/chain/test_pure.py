@@ -176,6 +176,8 @@ def test_reverts_in_words() -> None:
         ("eth_sendRawTransaction", {"code": -32003, "message": "nonce too low"}, "NonceTaken"),
         ("eth_sendRawTransaction", {"code": -32000,
          "message": "replacement transaction underpriced"}, "Underpriced"),
+    ("eth_sendRawTransaction", {"code": -32003,
+        "message": "max fee per gas less than block base fee"}, "Underpriced"),
         ("eth_estimateGas", {"code": -32003,
          "message": "Insufficient funds for gas * price + value"}, "InsufficientFunds"),
         ("eth_getLogs", {"code": -32005, "message": "query returned more than 10000 results"},

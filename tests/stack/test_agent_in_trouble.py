@@ -1,5 +1,5 @@
-"""A running task with a reorg, lost connections and a console that lies: each ends in a clear
-message, nothing is sent twice, and no funds are lost.
+"""A running task with a reorg, lost connections, a console that lies and an update that comes too
+late: each ends in a clear message, nothing is sent twice, and no funds are lost.
 
 Two agents in this process take the steps of one task, so that a test decides what happens between
 them. The tests follow each other through its two rounds.
@@ -12,7 +12,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ import pytest
 from rich.console import Console as Terminal
 
 from agent import contract as agent_contract
-from agent import participant
+from agent import participant, sending
 from agent.checks import check_data
 from agent.errors import StillPending
 from agent.keys import open_keystore
@@ -32,6 +32,8 @@ from tests.stack.conftest import FLT, PASSWORD, STAKE, Place
 from tests.stack.recorder import Recorder
 
 POOL = 300
+NAMES = ("north", "south")
+LATE_SECONDS = 25  # for an update: time enough on a busy machine for who is not late
 
 
 @dataclass
@@ -58,7 +60,7 @@ class Hospital:
             return self.has_submitted() or self.step() or self.has_submitted()
 
         repeat(step, self.agent.session.screen, 0.1)
-        assert self.has_submitted()
+        assert self.has_submitted(), self.said
 
     def step(self) -> bool:
         # Of several agents in one process, the data sets are this one's now.
@@ -107,39 +109,45 @@ class Running:
             time.sleep(0.1)
 
 
+@contextmanager
+def two_hospitals(place: Place, task: int) -> Iterator[tuple[Hospital, Hospital]]:
+    """Joined, in a task that has begun."""
+    hospitals = []
+    with ExitStack() as stack:
+        stack.enter_context(pytest.MonkeyPatch.context()).setenv("BLOB_ROOT", "put back later")
+        for file, name in enumerate(NAMES, start=1):
+            console = stack.enter_context(Recorder(place.stack.url))
+            node = stack.enter_context(Recorder(place.rpc))
+            words = io.StringIO()
+            session = open_session(
+                url=console.url,
+                task=task,
+                signer=open_keystore(place.keystore(name), PASSWORD),
+                screen=Screen(Terminal(file=words, width=500)),
+                rpc=node.url,
+                home=place.folder / f"home-{name}",
+                poll=0.1,
+            )
+            stack.callback(session.close)
+            own = check_data(session.config, place.folder / f"hospital-{file}.csv")
+            participant.join(session, own)
+            hospitals.append(Hospital(Participant(session, own), words, console, node))
+        place.wait(task, "running")
+        north, south = hospitals
+        yield north, south
+
+
+def tokens(place: Place) -> int:
+    return sum(place.held(name)[0] for name in NAMES)
+
+
 @pytest.fixture(scope="module")
 def running(place: Place) -> Iterator[Running]:
-    names = ("north", "south")
-    before = sum(place.held(name)[0] for name in names)
+    before = tokens(place)
     shape = ("--participants", "2", "--rounds", "2", "--update-seconds", "900")
     task = place.task(*shape, title="Trouble", quorum=False)
-    hospitals = []
-    with pytest.MonkeyPatch.context() as patch, Recorder(place.rpc) as node_a:
-        patch.setenv("BLOB_ROOT", "put back after the test")
-        with (
-            Recorder(place.rpc) as node_b,
-            Recorder(place.stack.url) as console_a,
-            Recorder(place.stack.url) as console_b,
-        ):
-            places = zip(names, (console_a, console_b), (node_a, node_b), strict=True)
-            for file, (name, console, node) in enumerate(places, start=1):
-                words = io.StringIO()
-                session = open_session(
-                    url=console.url,
-                    task=task,
-                    signer=open_keystore(place.keystore(name), PASSWORD),
-                    screen=Screen(Terminal(file=words, width=500)),
-                    rpc=node.url,
-                    home=place.folder / f"home-{name}",
-                    poll=0.1,
-                )
-                own = check_data(session.config, place.folder / f"hospital-{file}.csv")
-                participant.join(session, own)
-                hospitals.append(Hospital(Participant(session, own), words, console, node))
-            place.wait(task, "running")
-            yield Running(place, task, *hospitals, before=before)
-            for hospital in hospitals:
-                hospital.agent.session.close()
+    with two_hospitals(place, task) as (north, south):
+        yield Running(place, task, north, south, before=before)
 
 
 def base_of_round_one(running: Running) -> str:
@@ -217,7 +225,7 @@ def test_what_waits_to_be_mined_is_not_sent_again(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     south = running.south
-    monkeypatch.setattr(agent_contract, "RECEIPT_SECONDS", 0.2)
+    monkeypatch.setattr(sending, "RECEIPT_SECONDS", 0.2)
     sent, nonce = south.transactions(), running.place.held("south")[1]
     running.rpc("evm_setAutomine", False)
     try:
@@ -225,7 +233,7 @@ def test_what_waits_to_be_mined_is_not_sent_again(
         repeat(lambda: south.transactions() > sent or south.step(), screen, 0.1)
         assert "is not mined after 0.2 s" in south.said
         for _ in range(2):
-            with pytest.raises(StillPending, match=f"wait to be mined, from nonce {nonce} on"):
+            with pytest.raises(StillPending, match=r"is not mined after 0\.2 s"):
                 south.step()
     finally:
         running.rpc("evm_mine")
@@ -278,5 +286,52 @@ def test_no_funds_are_lost(running: Running) -> None:
         repeat(hospital.step, hospital.agent.session.screen, 0.1)
         assert not hospital.agent.mismatches
         assert f"stake returned: {STAKE} FLT" in hospital.said
-    held = sum(place.held(name)[0] for name in ("north", "south"))
-    assert held == running.before + POOL * FLT
+    assert tokens(place) == running.before + POOL * FLT
+
+
+# --- another task --------------------------------------------------------------------------------
+
+
+def test_an_update_that_comes_too_late(place: Place) -> None:
+    """South's line is slow in round 1: its update arrives when updates are taken no more. The
+    round goes on without it, it loses that round's reward and nothing else, and takes part in the
+    next."""
+    before = tokens(place)
+    shape = ("--participants", "2", "--rounds", "2", "--update-seconds", str(LATE_SECONDS))
+    task = place.task(*shape, title="Late", quorum=False)
+    with two_hospitals(place, task) as (north, south):
+        contract, task_id = south.agent.session.contract, south.agent.session.task_id
+        deadline = contract.read("roundState", task_id)["deadline"]
+        north.until_submitted()
+
+        def slow(path: str, body: bytes) -> bytes:
+            if path.startswith(f"/api/v1/tasks/{task}/rounds/1/upload"):
+                time.sleep(max(deadline + 1 - time.time(), 0))
+            return body
+
+        south.console.change = slow
+        nonce, sent = place.held("south")[1], south.transactions()
+        south.step()
+        assert "Round 1: trained on" in south.said
+        assert "Round 1: too late, updates were taken until" in south.said
+        assert "earns nothing; nothing was spent on it, and the stake stays yours" in south.said
+        south.step()
+        assert (place.held("south")[1], south.transactions()) == (nonce, sent)
+
+        def second_round() -> bool:
+            return bool(south.step() or contract.read("task", task_id)["round"] == 2)
+
+        repeat(second_round, south.agent.session.screen, 0.1)
+        for hospital in (south, north):
+            hospital.until_submitted()
+        place.wait(task, "completed")
+        for hospital in (north, south):
+            repeat(hospital.step, hospital.agent.session.screen, 0.1)
+        assert (south.submissions(1), south.submissions(2)) == (0, 1)
+        ledger = south.agent.session.ledger()
+        first, second = ledger.rounds[1], ledger.rounds[2]
+        assert (first.earned[south.address], first.earned[north.address]) == (0, first.reward)
+        assert second.earned[south.address] > 0
+        assert "you earned 0.0000 FLT; no update of yours was in it." in south.said
+        assert f"stake returned: {STAKE} FLT" in south.said
+    assert tokens(place) == before + POOL * FLT
