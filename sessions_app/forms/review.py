@@ -108,7 +108,9 @@ def _card(
 ) -> TemplateCard:
     dataset = DATASETS.get(str(values.get("dataset", "digits")))
     people, rounds = values.get("participants", "5"), values.get("rounds", "5")
-    facts = f"{people} participants · {rounds} rounds · {values.get('pool', '1000')} FLT"
+    pool = str(values.get("pool", "1000"))
+    pool = f"{int(pool):,}" if pool.isdecimal() else pool
+    facts = f"{people} participants · {rounds} rounds · {pool} FLT"
     if dataset is None:
         return TemplateCard(
             key, name, description, facts, "Its data set is not known here.", **more

@@ -67,7 +67,7 @@ def test_invited_signed_up_and_back_with_a_second_factor(
     page.get_by_role("button", name="Confirm").click()
     secret = page.locator("#authenticator_secret").input_value()
     page.locator("input[name=code]").fill(code_of(secret))
-    page.get_by_role("button", name="Activate").click()
+    page.get_by_role("button", name="Turn it on").click()
     codes = page.locator("#recovery_codes").input_value().split()
     assert len(codes) == 10
 
@@ -79,10 +79,10 @@ def test_invited_signed_up_and_back_with_a_second_factor(
     page.get_by_role("button", name="Sign in", exact=True).click()
     page.wait_for_url("**/account/mfa/authenticate/")
     page.locator("input[name=code]").fill("000000")
-    page.get_by_role("button", name="Sign In", exact=True).click()
+    page.get_by_role("button", name="Sign in", exact=True).click()
     expect(page.locator("main")).to_contain_text("Incorrect code")
     page.locator("input[name=code]").fill(code_of(secret))
-    page.get_by_role("button", name="Sign In", exact=True).click()
+    page.get_by_role("button", name="Sign in", exact=True).click()
     expect(page.locator("h1")).to_have_text("Hello, noor")
 
     # Another device, and a code from the list instead of the app's.
@@ -93,7 +93,7 @@ def test_invited_signed_up_and_back_with_a_second_factor(
     second.get_by_role("button", name="Sign in", exact=True).click()
     second.wait_for_url("**/account/mfa/authenticate/")
     second.locator("input[name=code]").fill(codes[0])
-    second.get_by_role("button", name="Sign In", exact=True).click()
+    second.get_by_role("button", name="Sign in", exact=True).click()
     expect(second.locator("h1")).to_have_text("Hello, noor")
 
     # It is seen, and ended, from the first.
