@@ -155,6 +155,7 @@ ACCOUNT_ADAPTER = "sessions_app.accounts.adapter.Adapter"
 ACCOUNT_FORMS = {
     "login": "sessions_app.accounts.forms.SignIn",
     "signup": "sessions_app.accounts.forms.SignUp",
+    "add_email": "sessions_app.accounts.forms.AddEmail",
 }
 ACCOUNT_LOGIN_METHODS = {"username", "email"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "email*", "password1*", "password2*"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from allauth.account.forms import LoginForm, SignupForm
+from allauth.account.forms import AddEmailForm, LoginForm, SignupForm
 from allauth.core import context
 from django import forms
 from django.conf import settings
@@ -36,6 +36,13 @@ class SignUp(SignupForm):
         for name, field in self.fields.items():
             field.widget.attrs.pop("placeholder", None)
             field.label = labels.get(name, field.label)
+
+
+class AddEmail(AddEmailForm):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["email"].label = "Another address" if self.user.email else "E-mail"
+        self.fields["email"].widget.attrs.pop("placeholder", None)
 
 
 class ProfileForm(forms.ModelForm):
