@@ -155,6 +155,8 @@ ACCOUNT_ADAPTER = "sessions_app.accounts.adapter.Adapter"
 ACCOUNT_FORMS = {
     "login": "sessions_app.accounts.forms.SignIn",
     "signup": "sessions_app.accounts.forms.SignUp",
+    "reset_password_from_key": "sessions_app.accounts.forms.NewPassword",
+    "change_password": "sessions_app.accounts.forms.ChangePassword",
     "add_email": "sessions_app.accounts.forms.AddEmail",
 }
 ACCOUNT_LOGIN_METHODS = {"username", "email"}

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from allauth.account.forms import AddEmailForm, LoginForm, SignupForm
+from allauth.account.forms import (
+    AddEmailForm,
+    ChangePasswordForm,
+    LoginForm,
+    ResetPasswordKeyForm,
+    SignupForm,
+)
 from allauth.core import context
 from django import forms
 from django.conf import settings
@@ -12,6 +19,13 @@ from django.conf import settings
 from sessions_app.accounts.adapter import invitation_of
 from sessions_app.models import Task, User
 from sessions_app.services.invitations import LONGEST_DAYS
+
+
+def _label(form: forms.BaseForm, labels: Mapping[str, str]) -> None:
+    """Our labels; a placeholder would only say them again."""
+    for name, field in form.fields.items():
+        field.widget.attrs.pop("placeholder", None)
+        field.label = labels.get(name, field.label)
 
 
 class SignIn(LoginForm):
@@ -32,17 +46,32 @@ class SignUp(SignupForm):
         self.invitation = invitation_of(context.request)
         if self.invitation is not None and self.invitation.email:
             self.fields["email"].initial = self.invitation.email
-        labels = {"email": "E-mail", "username": "Username", "password2": "Password, again"}
-        for name, field in self.fields.items():
-            field.widget.attrs.pop("placeholder", None)
-            field.label = labels.get(name, field.label)
+        _label(self, {"email": "E-mail", "username": "Username", "password2": "Password, again"})
+
+
+class NewPassword(ResetPasswordKeyForm):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        _label(self, {"password1": "New password", "password2": "New password, again"})
+
+
+class ChangePassword(ChangePasswordForm):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        _label(
+            self,
+            {
+                "oldpassword": "Password until now",
+                "password1": "New password",
+                "password2": "New password, again",
+            },
+        )
 
 
 class AddEmail(AddEmailForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["email"].label = "Another address" if self.user.email else "E-mail"
-        self.fields["email"].widget.attrs.pop("placeholder", None)
+        _label(self, {"email": "Another address" if self.user.email else "E-mail"})
 
 
 class ProfileForm(forms.ModelForm):

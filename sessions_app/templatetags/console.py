@@ -56,7 +56,7 @@ def flt_cell(wei: int | None) -> str:
 
 @register.filter
 def share(value: float | None, digits: int = 1) -> str:
-    """A share 0 to 1 as a percentage without the sign; "<0.01" for what is little but not nothing."""
+    """A share 0 to 1 as a percentage without the sign; "<0.1" for little that is not nothing."""
     text = formats.percent(None if value is None else round(value * 1_000_000), digits)
     return f"<{0.1**digits:.{digits}f}" if value and float(text) == 0 else text
 

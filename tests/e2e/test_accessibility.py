@@ -13,8 +13,9 @@ from playwright.sync_api import Page, expect
 
 from sessions_app.forms.tables import STEPS
 from sessions_app.models import Task, TaskDraft, TrainingRun
+from sessions_app.services.invitations import invitation_create
 from tests import factories
-from tests.e2e.conftest import Console, OpenPage, sign_in
+from tests.e2e.conftest import Console, OpenPage, aside, sign_in
 from training.blobs import BlobStore
 
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
@@ -117,6 +118,7 @@ def test_no_violation_on_any_page(console: Console, open_page: OpenPage) -> None
             f"/models/{finished.pk}/?a=1&b=3",
             *(f"/models/{t.pk}/2/" for t in (running, finished)),  # without and with its bytes
             f"/models/{finished.pk}/3/try/",
+            "/ledger/outbox/",
             "/ledger/",
             f"/ledger/tx/{transaction}/",
             f"/ledger/block/{running.created_block}/",
@@ -136,6 +138,8 @@ def test_no_violation_on_any_page(console: Console, open_page: OpenPage) -> None
             "/invitations/",
             "/health/",
             "/account/mfa/",
+            "/account/mfa/totp/activate/",
+            "/account/mfa/webauthn/add/",
             "/account/password/",
             "/account/email/",
             "/api/v1/docs",
@@ -156,8 +160,16 @@ def test_no_violation_on_any_page(console: Console, open_page: OpenPage) -> None
     }
     wrong: dict[str, list[str]] = {}
     stranger = open_page(console.url)
-    stranger.goto("/sign-in/")
-    wrong |= in_every_look(stranger, "/sign-in/")
+    invitation = aside(lambda: invitation_create(by=admin, role="operator"))
+    for path in (
+        "/sign-in/",
+        "/account/password/reset/",
+        f"/invitations/{invitation.code}/",
+        "/invitations/unknown/",
+        "/nothing/here/",
+    ):
+        stranger.goto(path)
+        wrong |= in_every_look(stranger, path)
     for username, paths in pages.items():
         page = open_page(console.url)
         sign_in(page, username)
@@ -239,3 +251,23 @@ def test_menus_of_a_running_task(console: Console, open_page: OpenPage) -> None:
     assert violations(page) == []
     page.keyboard.press("Escape")
     expect(dialog).to_be_hidden()
+
+
+def test_a_phone_reaches_every_page(console: Console, open_page: OpenPage) -> None:
+    """What the bar at the foot has no room for stands under More, the search as well."""
+    task = factories.running_task(factories.user("operator"), rounds=1).task
+    factories.user("admin")
+    page = open_page(console.url, width=360)
+    sign_in(page, "ada")
+    more = page.locator(".tabs-bottom summary")
+    more.focus()
+    page.keyboard.press("Enter")
+    menu = page.locator(".tabs-bottom .pop")
+    expect(menu).to_be_visible()
+    assert violations(page) == []
+    wide = page.locator(".side a.item").evaluate_all("links => links.map((a) => a.pathname)")
+    small = page.locator(".tabs-bottom a").evaluate_all("links => links.map((a) => a.pathname)")
+    assert sorted(wide) == sorted(small)
+    menu.get_by_label("Search everything").fill(f"#{task.pk}")
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**/tasks/{task.pk}/")
