@@ -164,7 +164,7 @@ def test_nothing_here_and_no_such_method(as_operator: Program) -> None:
     check_problem(as_operator.get("/nowhere"), 404, "not-found")
     answer = as_operator.send("DELETE", "/me")
     check_problem(answer, 405, "method")
-    assert answer["Allow"] == "GET, PATCH"
+    assert set(answer["Allow"].split(", ")) == {"GET", "PATCH"}
 
 
 def test_a_failure_of_ours_is_a_problem_too(
