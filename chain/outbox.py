@@ -27,6 +27,7 @@ from chain.errors import (
     NodeUnavailable,
     NotDeployed,
     RetryableError,
+    Underpriced,
 )
 from chain.models import (
     Account,
@@ -221,6 +222,7 @@ def outbox_rebroadcast(network: Network, client: ChainClient, *, everything: boo
     receipts = client.receipts([row.tx_hash for row in rows])
     unmined = [row for row, receipt in zip(rows, receipts, strict=True) if receipt is None]
     known = client.knows_transactions([row.tx_hash for row in unmined])
+    slow = [row for row, waiting in zip(unmined, known, strict=True) if waiting]
     taken = 0
     for row, waiting in zip(unmined, known, strict=True):
         if not waiting:
@@ -229,10 +231,13 @@ def outbox_rebroadcast(network: Network, client: ChainClient, *, everything: boo
                 taken += 1
             except (NodeUnavailable, NodeTimeout):
                 raise
+            except Underpriced as error:  # the node dropped it: blocks cost more than it offers
+                note(row, error)
+                slow.append(row)
             except ChainError as error:
                 note(row, error)
     _settle_missed(network, client, rows, receipts)
-    _raise_stuck(client, [row for row, waiting in zip(unmined, known, strict=True) if waiting])
+    _raise_stuck(client, slow)
     lost = [row for row, waiting in zip(unmined, known, strict=True) if not waiting]
     _requeue_outrun(network, client, lost)
     return taken

@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
+from bcfl_site.embedded.anvil import Anvil
+from bcfl_site.embedded.redis import Redis
 from chain import outbox
 from chain.models import OutgoingTransaction
 from chain.outbox import outbox_rebroadcast
 from chain.selectors import token_balance
 from chain.sender import decode_fees
-from tests.chain.conftest import Chain
+from tests.chain.conftest import Chain, on_chain
 from tests.chain.helpers import SOMEONE, send
 
 
@@ -63,4 +65,25 @@ def test_the_first_bytes_may_win_all_the_same(slow: Chain) -> None:
     slow.follower().sync_to_head()
     row.refresh_from_db()
     assert (row.status, row.tx_hash) == ("confirmed", first_hash)
+    assert token_balance(SOMEONE) == 1
+
+
+def test_what_a_node_drops_for_its_fee_gets_a_higher_one(
+    fresh_anvil: Anvil, redis_server: Redis, db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blocks cost more than it offers, so the node takes these bytes no more."""
+    monkeypatch.setattr(outbox, "STUCK_AFTER", timedelta(0))
+    chain = on_chain(fresh_anvil)
+    chain.automine(False)
+    (row,) = send(chain, 1)
+    row.refresh_from_db()
+    assert row.max_fee_per_gas is not None
+    fresh_anvil.rpc("anvil_setNextBlockBaseFeePerGas", hex(4 * row.max_fee_per_gas))
+    chain.mine()
+    assert chain.client.knows_transactions([row.tx_hash]) == [False]
+    outbox_rebroadcast(chain.network, chain.client)
+    chain.mine()
+    chain.follower().sync_to_head()
+    row.refresh_from_db()
+    assert (row.status, len(row.replaced_hashes)) == ("confirmed", 1)
     assert token_balance(SOMEONE) == 1
