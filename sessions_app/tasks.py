@@ -78,7 +78,7 @@ def job_failed(request: Any, error: Exception, traceback: Any, kind: str, pk: in
     """Celery calls this in the worker whose job raised (an error callback of three and more)."""
     message = f"{type(error).__name__}: {error}"
     if kind == "model":
-        orchestrator.task_failed(pk, f"The initial model could not be made. {message}")
+        orchestrator.model_failed(pk, f"The initial model could not be made. {message}")
     elif kind == "update":
         round_steps.training_failed(pk, message)
     elif kind == "file":

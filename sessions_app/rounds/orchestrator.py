@@ -76,11 +76,17 @@ def model_prepared(task_id: int, *, model_hash: str, samples: list[int]) -> None
         publish.task_wake(task.pk)
 
 
-def task_failed(task_id: int, message: str) -> None:
+def model_failed(task_id: int, message: str) -> None:
+    """The initial model could not be made. On a busy machine a second worker may have been asked
+    for it: what becomes of that job is no matter once the model is there."""
+    _launch_failed(task_id, Task.Stage.PREPARING, message)
+
+
+def _launch_failed(task_id: int, during: Task.Stage, message: str) -> None:
     """Stop a launch and say why. Nothing is lost: the draft can be changed and started again."""
     with transaction.atomic():
         task = Task.objects.select_for_update().get(pk=task_id)
-        if task.stage in (Task.Stage.PREPARING, Task.Stage.FUNDING):
+        if task.stage == during:
             task.stage = Task.Stage.FAILED
             task.failure = message
             task.save(update_fields=("stage", "failure"))
@@ -114,7 +120,8 @@ def _fund(task: Task) -> None:
         sent.append(create)
     for row in sent:
         if row.status == OutgoingTransaction.Status.FAILED:
-            task_failed(task.pk, f"{row.function} was refused: {row.error}")
+            why = f"{row.function} was refused: {row.error}"
+            _launch_failed(task.pk, Task.Stage.FUNDING, why)
             return
 
 

@@ -73,6 +73,21 @@ def test_a_refused_launch_says_why_and_can_be_started_again(operator: Account) -
     assert (task.stage, task.failure) == ("failed", "approve was refused: No.")
 
 
+def test_a_second_job_for_a_model_that_is_there_stops_nothing(operator: Account) -> None:
+    """On a busy machine a lease runs out and two workers make the same model."""
+    task = funding(operator, 1, 100 * FLT)
+    orchestrator.model_failed(task.pk, "The initial model could not be made. It died.")
+    task.refresh_from_db()
+    assert (task.stage, task.failure) == ("funding", "")
+    Task.objects.update(stage=Task.Stage.PREPARING)
+    orchestrator.model_failed(task.pk, "The initial model could not be made. It died.")
+    task.refresh_from_db()
+    assert (task.stage, task.failure) == (
+        "failed",
+        "The initial model could not be made. It died.",
+    )
+
+
 def test_participants_join_once_their_stake_is_there(operator: Account) -> None:
     script = Script()
     script.task(config_hash=word(1))
