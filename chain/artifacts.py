@@ -88,7 +88,7 @@ def deployment(chain_id: int) -> Deployment:
     except FileNotFoundError as error:
         raise NotDeployed(
             f"Our contracts are not deployed on chain {chain_id} ({path.name} does not exist). "
-            "Run `manage.py deploy_contracts --network NAME`."
+            "Run manage.py deploy_contracts --network NAME."
         ) from error
     return _read_deployment(path, changed)
 

@@ -78,5 +78,5 @@ def network_verify(network: Network, client: ChainClient) -> None:
     raise ChainBehindDatabase(
         f"The development chain at {client.url} was started anew (genesis {genesis[:10]}…); the "
         f"database holds {known[0] + 1 if known else 0} blocks of the one before "
-        f"({network.genesis_hash[:10]}…). Run `manage.py resync` to forget that chain."
+        f"({network.genesis_hash[:10]}…). Run manage.py resync to forget that chain."
     )

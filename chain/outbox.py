@@ -125,7 +125,7 @@ def account_fund_enqueue(
     deployer = Account.objects.filter(kind=AccountKind.DEPLOYER).order_by("pk").first()
     if deployer is None:
         raise KeystoreError(
-            "No deployer account to pay from. Run `manage.py deploy_contracts`, which makes it."
+            "No deployer account to pay from. Run manage.py deploy_contracts, which makes it."
         )
     return transaction_enqueue(
         account=deployer,
@@ -350,6 +350,6 @@ def _address_of(network: Network, contract: str) -> str:
     if contract not in addresses:
         raise NotDeployed(
             f"Chain {network.chain_id} has no {contract}; deployed are "
-            f"{', '.join(sorted(addresses)) or 'none'}. Run `manage.py deploy_contracts`."
+            f"{', '.join(sorted(addresses)) or 'none'}. Run manage.py deploy_contracts."
         )
     return addresses[contract]

@@ -24,7 +24,7 @@ def contract_address(name: str) -> str:
     except KeyError as error:
         raise NotDeployed(
             f"Chain {chain_id} has no {name}; deployed are {', '.join(sorted(addresses))}. "
-            "Run `manage.py deploy_contracts`."
+            "Run manage.py deploy_contracts."
         ) from error
 
 

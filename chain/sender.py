@@ -113,7 +113,7 @@ def _prepare(row: OutgoingTransaction, client: ChainClient) -> OutgoingTransacti
         raise InconsistentAnswer(
             f"The node counts {quote.mined} transactions of {row.account.address}, but a later one "
             "is confirmed in the database. The node lags behind, or its chain is older than the "
-            "database; then run `manage.py resync`."
+            "database; then run manage.py resync."
         ) from error
 
 
@@ -141,8 +141,8 @@ def _quote(row: OutgoingTransaction, client: ChainClient) -> _Quote:
         # A call to an address without code succeeds and does nothing.
         raise NotDeployed(
             f"{row.contract or 'The contract'} has no code at {row.to} on chain "
-            f"{row.network.chain_id}. Run `manage.py deploy_contracts`; after a restart of the "
-            "development chain, `manage.py resync` too."
+            f"{row.network.chain_id}. Run manage.py deploy_contracts; after a restart of the "
+            "development chain, manage.py resync too."
         )
     if isinstance(gas, ChainError) and not isinstance(gas, InsufficientFunds):
         raise gas

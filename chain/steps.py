@@ -277,7 +277,7 @@ class Stepper:
         raise ChainBehindDatabase(
             f"The chain at {self.client.url} ends at block {head.number}, the database holds "
             f"{cursor.block_number}: the node lost its last blocks or has not caught up. If it "
-            "stays so, run `manage.py resync` to drop what the chain no longer has and send "
+            "stays so, run manage.py resync to drop what the chain no longer has and send "
             "our lost transactions again."
         )
 
@@ -302,7 +302,7 @@ class Stepper:
             raise kind(
                 f"The node's chain (head {head.number}) parted from the database "
                 f"({cursor.block_number}) more than {self.reorg_limit} blocks ago "
-                "(CHAIN_REORG_LIMIT). If that chain is the right one, run `manage.py resync`."
+                "(CHAIN_REORG_LIMIT). If that chain is the right one, run manage.py resync."
             )
         span = ranges.next_range(keep, target, self._start_block, self._size.current)
         fetched = self._fetch(*span) if span else Fetched([])

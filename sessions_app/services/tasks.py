@@ -404,7 +404,7 @@ def _check_held_out(schema: DataSchema) -> None:
     if not store.exists(schema.evaluation):
         raise InvalidTask(
             f"The held-out samples {schema.evaluation} are not stored here. Add them in the task "
-            "wizard, or with `manage.py run_task --evaluation FILE`.",
+            "wizard, or with manage.py run_task --evaluation FILE.",
             field="dataset",
         )
     try:

@@ -313,6 +313,9 @@ def test_a_draft_and_a_running_task_tell_why_they_cannot_be_joined(
     as_participant: Client, operator: User, story: factories.TaskStory
 ) -> None:
     draft = factories.draft(operator, "Not begun")
-    assert "not on chain yet" in text(as_participant, f"/tasks/{draft.pk}/join/")
+    shown = text(as_participant, f"/tasks/{draft.pk}/join/")
+    assert "not on chain yet" in shown
+    assert "Nothing to agree to yet" in shown
+    assert "nobody yet" not in shown
     shown = text(as_participant, f"/tasks/{story.task.pk}/join/")
     assert "You are in this task with Eastfield." in shown
