@@ -61,7 +61,7 @@ class ChangePassword(ChangePasswordForm):
         _label(
             self,
             {
-                "oldpassword": "Password until now",
+                "oldpassword": "Current password",
                 "password1": "New password",
                 "password2": "New password, again",
             },
