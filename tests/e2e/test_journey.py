@@ -78,7 +78,7 @@ def test_an_admin_follows_a_number_to_its_transaction_and_audits(
     expect(main).to_contain_text("submitAggregate")
     expect(main).to_contain_text("rewardRoot")
     mined = page.url
-    page.get_by_label("Search").fill(mined.rstrip("/").rsplit("/", 1)[1])
+    page.get_by_label("Search", exact=True).fill(mined.rstrip("/").rsplit("/", 1)[1])
     page.keyboard.press("Enter")
     expect(page).to_have_url(mined)
 
