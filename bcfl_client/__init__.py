@@ -26,6 +26,7 @@ from bcfl_client.errors import (
     NothingToClaim,
     NotSignedIn,
     ServerFailed,
+    TaskStopped,
     TooManyRequests,
     WalletNeeded,
 )
@@ -54,6 +55,7 @@ __all__ = [
     "Task",
     "TaskChanged",
     "TaskDetail",
+    "TaskStopped",
     "TooManyRequests",
     "WalletNeeded",
     "flt",

@@ -14,7 +14,7 @@ import httpx
 from eth_hash.auto import keccak
 
 from bcfl_client.desk import Desk
-from bcfl_client.errors import ClientError, HashMismatch
+from bcfl_client.errors import ClientError, HashMismatch, TaskStopped
 from bcfl_client.reading import read
 from bcfl_client.shapes import (
     FLT,
@@ -37,7 +37,6 @@ from bcfl_client.transport import Transport, json_of
 from bcfl_client.wallet import account_of, sign_in, signed_message
 
 T = TypeVar("T")
-WAIT_FOR = ("completed", "cancelled", "failed")
 PIECE = 1 << 20
 
 
@@ -222,15 +221,20 @@ class Client(Desk):
         return tuple(read(Call, row) for row in answer["calls"])
 
     def wait(
-        self, task_id: int, states: tuple[str, ...] = WAIT_FOR, *, timeout: float | None = None
+        self,
+        task_id: int,
+        states: tuple[str, ...] = ("completed",),
+        *,
+        timeout: float | None = None,
     ) -> TaskDetail:
-        """Until the task is in one of `states`, woken by its events. Raises TimeoutError."""
+        """Until the task is in one of `states`, woken by its events. Raises TimeoutError, and
+        TaskStopped, which says why, when it has ended in another."""
         ends = None if timeout is None else time.monotonic() + timeout
-        task = self.task(task_id)
+        task = self._waited_for(task_id, states)
         if task.state in states:
             return task
         for _ in self.events(task=task_id, changes=True):
-            task = self.task(task_id)
+            task = self._waited_for(task_id, states)
             if task.state in states:
                 return task
             if ends is not None and time.monotonic() > ends:
@@ -238,6 +242,14 @@ class Client(Desk):
                     f"Task {task_id} is {task.state} after {timeout:g} s: {task.now}"
                 )
         raise AssertionError("a stream has no end")
+
+    def _waited_for(self, task_id: int, states: tuple[str, ...]) -> TaskDetail:
+        task = self.task(task_id)
+        if task.ended and task.state not in states:
+            why = " ".join(f"{fault.cause} {fault.next_step}" for fault in task.faults) or task.now
+            wanted = " or ".join(states)
+            raise TaskStopped(f"Task {task_id} is {task.state}, not {wanted}: {why}", task.state)
+        return task
 
     # --- one task's parts ----------------------------------------------------------------------
 

@@ -224,7 +224,7 @@ def _parser() -> argparse.ArgumentParser:
         ("series", lambda c, o: c.series(o.task), "numbers over rounds"),
         ("quote", lambda c, o: c.quote(o.task), "what it will cost"),
         ("config", _config, "the configuration's bytes, checked"),
-        ("wait", lambda c, o: c.wait(o.task), "until it has ended"),
+        ("wait", lambda c, o: c.wait(o.task), "until it is complete"),
     ):
         add(task, name, run, help, number)
     add_task_commands(task, add)

@@ -23,6 +23,15 @@ class WalletNeeded(ClientError):
     """Signing in with a wallet needs eth-account: ``pip install 'bcfl[wallet]'``."""
 
 
+class TaskStopped(ClientError):
+    """The task that is waited for has ended otherwise: `state` cancelled, or failed at its launch
+    (which can be repeated)."""
+
+    def __init__(self, message: str, state: str) -> None:
+        super().__init__(message)
+        self.state = state
+
+
 @dataclass(frozen=True)
 class FieldError:
     """`field` is like ``body.pool``."""

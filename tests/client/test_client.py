@@ -22,6 +22,7 @@ from bcfl_client import (
     NotFound,
     NothingToClaim,
     NotSignedIn,
+    TaskStopped,
     TooManyRequests,
     flt,
     open_keystore,
@@ -49,6 +50,20 @@ def test_a_task_from_a_notebook(console: Client) -> None:
     assert console.cancel(copy.id) is None
     with pytest.raises(NotFound):
         console.task(copy.id)
+
+
+def test_waiting_for_what_will_not_come_says_why(console: Client, operator: User) -> None:
+    """Not a task without an accuracy, which a program would take for the result."""
+    task = console.create_task("Retina", pool=flt(1))
+    cause = "createTask was refused: no."
+    Task.objects.filter(pk=task.id).update(stage=Task.Stage.FAILED, failure=cause)
+    with pytest.raises(TaskStopped, match=rf"Task \d+ is failed, not completed: {cause} Change"):
+        console.wait(task.id)
+    assert console.wait(task.id, ("completed", "failed")).state == "failed"
+    Task.objects.filter(pk=task.id).update(phase=Task.Phase.CANCELLED)
+    with pytest.raises(TaskStopped, match="is cancelled, not running") as stopped:
+        console.wait(task.id, ("running",))
+    assert stopped.value.state == "cancelled"
 
 
 def test_reading_a_finished_task(console: Client, operator: User) -> None:
