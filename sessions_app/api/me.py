@@ -9,7 +9,6 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
-from allauth.usersessions.models import UserSession
 from django.http import HttpRequest, HttpResponse
 from eth_utils.address import is_address, to_checksum_address
 from ninja import Field, Path, Schema, Status
@@ -178,7 +177,6 @@ def me_wallets_unlink(request: HttpRequest, address: Path[Address]) -> Status[No
 @router.get("/sessions", response=list[OpenSessionOut], summary="Where I am signed in")
 def me_sessions_list(request: HttpRequest) -> list[dict[str, Any]]:
     """On the pages, the one used last first."""
-    rows = UserSession.objects.purge_and_list(user_of(request))
     here = request.session.session_key if caller(request).token is None else None
     return [
         {
@@ -187,7 +185,7 @@ def me_sessions_list(request: HttpRequest) -> list[dict[str, Any]]:
             "last_seen_at": row.last_seen_at,
             "current": row.session_key == here,
         }
-        for row in sorted(rows, key=lambda row: row.last_seen_at, reverse=True)
+        for row in people.sessions_of(user_of(request))
     ]
 
 

@@ -45,6 +45,12 @@ def profile_change(*, user: User, first_name: str, last_name: str) -> User:
     return user
 
 
+def sessions_of(user: User) -> list[UserSession]:
+    """A person's open sessions on the pages, the one used last first; forgets those that ended."""
+    rows = UserSession.objects.purge_and_list(user)
+    return sorted(rows, key=lambda row: row.last_seen_at, reverse=True)
+
+
 def session_end(*, user: User, pk: int) -> None:
     """End one of a person's sessions. Raises WrongStage when it is over already, NotAllowed when it
     is somebody else's."""

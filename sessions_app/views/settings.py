@@ -94,11 +94,10 @@ def _settings(request: HttpRequest, *, status: int = 200, **forms_: Any) -> Http
 
 
 def _sessions(request: HttpRequest) -> list[UserSession]:
-    """The person's open sessions, the one used last first."""
+    """The person's open sessions, this one among them."""
     # allauth notes a session at its own sign-in; this one may have begun without it.
     UserSession.objects.create_from_request(request)
-    rows = UserSession.objects.purge_and_list(viewer(request))
-    return sorted(rows, key=lambda row: row.last_seen_at, reverse=True)
+    return people.sessions_of(viewer(request))
 
 
 @login_required
