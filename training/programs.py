@@ -47,8 +47,8 @@ class Engine:
     ready: dict[Any, Callable[..., Any]] = field(default_factory=dict)  # for shapes met before
 
     def step_function(self, optimizer: str, proximal: bool, *args: Any) -> Callable[..., Any]:
-        """The program for samples of these shapes and types. Asking the general one to find it among its
-        own takes longer than a gradient step of a small model."""
+        """The program for samples of these shapes and types. Asking the general one to find it
+        among its own takes longer than a gradient step of a small model."""
         key = optimizer, proximal, *((tuple(arg.shape), arg.dtype) for arg in args[3:6])
         if key not in self.ready:
             self.ready[key] = self.steps[optimizer, proximal].get_concrete_function(*args)
