@@ -53,14 +53,15 @@ class Hospital:
     def address(self) -> str:
         return self.agent.session.me
 
-    def until_submitted(self) -> None:
-        """As `bcfl-agent run` does, until its update of the round stands on chain."""
+    def until_submitted(self, number: int) -> None:
+        """As `bcfl-agent run` does, until its update of the round stands on chain. By its event:
+        `hasSubmitted` is of the open round, and the last update opens the next."""
 
         def step() -> bool:
-            return self.has_submitted() or self.step() or self.has_submitted()
+            return bool(self.submissions(number) or self.step() or self.submissions(number))
 
         repeat(step, self.agent.session.screen, 0.1)
-        assert self.has_submitted(), self.said
+        assert self.submissions(number) == 1, self.said
 
     def step(self) -> bool:
         # Of several agents in one process, the data sets are this one's now.
@@ -165,7 +166,7 @@ def test_an_update_that_comes_too_late(place: Place) -> None:
     with two_hospitals(place, task) as (north, south):
         contract, task_id = south.agent.session.contract, south.agent.session.task_id
         deadline = contract.read("roundState", task_id)["deadline"]
-        north.until_submitted()
+        north.until_submitted(1)
 
         def slow(path: str, body: bytes) -> bytes:
             if path.startswith(f"/api/v1/tasks/{task}/rounds/1/upload"):
@@ -186,7 +187,7 @@ def test_an_update_that_comes_too_late(place: Place) -> None:
 
         repeat(second_round, south.agent.session.screen, 0.1)
         for hospital in (south, north):
-            hospital.until_submitted()
+            hospital.until_submitted(2)
         place.wait(task, "completed")
         for hospital in (north, south):
             repeat(hospital.step, hospital.agent.session.screen, 0.1)
@@ -232,19 +233,19 @@ def test_a_tampered_global_model_is_not_trained_on(running: Running, run: Any) -
 
 def test_a_reorg_that_takes_the_submission_back(running: Running) -> None:
     north = running.north
-    north.until_submitted()
+    north.until_submitted(1)
     pieces = sum(b"/upload?offset=" in sent for sent in north.console.sent)
     head = int(running.rpc("eth_blockNumber"), 16)
     mined = int(north.agent.session.home.round(1)["submitted_in"])
     running.rpc("anvil_reorg", head - mined + 1, [])
     assert not north.has_submitted()
     assert north.submissions(1) == 0
-    north.until_submitted()
+    north.until_submitted(1)
     assert north.said.count("Round 1: submitted in block") == 2
     assert north.said.count("Round 1: trained on") == 1  # the same update again
     assert sum(b"/upload?offset=" in sent for sent in north.console.sent) == pieces
     assert north.submissions(1) == 1
-    running.south.until_submitted()
+    running.south.until_submitted(1)
     running.until_round(2)
 
 
@@ -259,7 +260,7 @@ def test_lost_connections_in_the_middle_of_a_round(running: Running) -> None:
     north.console.lose, north.console.then_away = b"/rounds/2/upload?offset=", 5
     north.node.lose, north.node.then_away = b"eth_sendRawTransaction", 2
     spoken = len(north.said)
-    north.until_submitted()
+    north.until_submitted(2)
     said = north.said[spoken:]
     assert (north.console.away, north.node.away) == (0, 0)
     assert f"{north.console.url} does not answer" in said
@@ -288,7 +289,7 @@ def test_what_waits_to_be_mined_is_not_sent_again(
     finally:
         running.rpc("evm_mine")
         running.rpc("evm_setAutomine", True)
-    south.until_submitted()
+    south.until_submitted(2)
     assert south.transactions() == sent + 1
     assert running.place.held("south")[1] == nonce + 1
     assert south.submissions(2) == 1
