@@ -151,6 +151,7 @@ AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = ACCOUNT_LOGOUT_REDIRECT_URL = "home"
 SIGN_UP_OPEN = env.flag("SIGN_UP_OPEN")  # else by invitation
+ACCOUNT_USER_DISPLAY = "sessions_app.accounts.adapter.shown_as"
 ACCOUNT_ADAPTER = "sessions_app.accounts.adapter.Adapter"
 ACCOUNT_FORMS = {
     "login": "sessions_app.accounts.forms.SignIn",
@@ -165,6 +166,7 @@ ACCOUNT_EMAIL_VERIFICATION = "optional"
 ACCOUNT_EMAIL_NOTIFICATIONS = True  # tell the owner when password, address or MFA changed
 ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
 ACCOUNT_DEFAULT_HTTP_PROTOCOL = _site.scheme
+MFA_ADAPTER = "sessions_app.accounts.adapter.SecondFactors"
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_TOTP_ISSUER = "BCFL Console"
 MFA_TOTP_TOLERANCE = 1  # a code of the period before or after: clocks differ

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.mfa.adapter import DefaultMFAAdapter
+from allauth.mfa.models import Authenticator
 from django import forms
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -26,6 +28,11 @@ def invitation_of(request: HttpRequest) -> Invitation | None:
     """The invitation this visitor came with, if it can still be used."""
     code = request.session.get(SESSION_KEY, "")
     return invitation_open(code) if code else None
+
+
+def shown_as(user: User) -> str:
+    """How allauth's messages call somebody. Who came with a wallet has 42 letters as username."""
+    return user.short_name
 
 
 class Adapter(DefaultAccountAdapter):
@@ -63,3 +70,12 @@ class Adapter(DefaultAccountAdapter):
 
     def get_client_ip(self, request: HttpRequest) -> str:
         return client_address(request)
+
+
+class SecondFactors(DefaultMFAAdapter):
+    def generate_authenticator_name(self, user: Any, type: Any) -> str:
+        """What the form to add a key begins with. allauth's own "Master key" sounds as if it
+        opened everything."""
+        kind = "Security key" if type == Authenticator.Type.WEBAUTHN else str(type.label)
+        number = Authenticator.objects.filter(user_id=user.pk, type=type).count() + 1
+        return kind if number == 1 else f"{kind} {number}"

@@ -87,13 +87,17 @@ def draft_save(
     step: str = "",
     editor: str = "",
     version: int | None = None,
+    turn: int | None = None,
 ) -> TaskDraft:
     """Keep what was typed, valid or not. ``editor`` names the page that saves and ``version`` the
     one it knows: raises DraftMoved when another page has saved since; without ``version`` it
-    saves over whatever is there. Raises NotAllowed."""
+    saves over whatever is there. What arrives after a later ``turn`` of the same page is dropped:
+    the later one knew all of it. Raises NotAllowed."""
     with transaction.atomic():
         draft = TaskDraft.objects.select_for_update().get(pk=draft_id)
         require(by, "draft.change", draft)
+        if turn is not None and draft.editor == editor and turn < draft.turn:
+            return draft
         other = draft.editor and draft.editor != editor
         if version is not None and draft.version > version and other:
             raise DraftMoved(
@@ -106,8 +110,11 @@ def draft_save(
             draft.values = merged
             draft.step = step if step in STEPS else draft.step
             draft.version += 1
-            draft.editor = editor[:32]
+            draft.editor, draft.turn = editor[:32], turn or 0
             draft.save()
+        elif turn is not None:  # nothing new, but what it overtook is older still
+            draft.editor, draft.turn = editor[:32], turn
+            draft.save(update_fields=["editor", "turn"])
     return draft
 
 

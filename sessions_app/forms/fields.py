@@ -74,7 +74,7 @@ class ParameterField(TypedField):
                 (number,) = number
             return self.parameter.check(self.parameter.name, number)
         except (ValueError, SpecError):
-            raise ValueError(f"“{text}” does not do. {self.wanted()}") from None
+            raise ValueError(f"“{text}” is not accepted. {self.wanted()}") from None
 
 
 class AmountField(TypedField):
@@ -98,7 +98,7 @@ class AmountField(TypedField):
         except InvalidOperation:
             amount = Decimal(-1)
         if not amount.is_finite() or not 0 <= amount < 2**96 or amount != int(amount):
-            raise ValueError(f"“{text}” does not do. {self.wanted()}")
+            raise ValueError(f"“{text}” is not accepted. {self.wanted()}")
         return int(amount)
 
 
@@ -117,7 +117,7 @@ class DurationField(TypedField):
         found = _DURATION.fullmatch(text.replace("\u00a0", " ").strip())
         seconds = int(found[1]) * _UNITS[found[2] or "s"] if found else 0
         if not 1 <= seconds <= 365 * 86_400:
-            raise ValueError(f"“{text}” does not do. {self.wanted()}")
+            raise ValueError(f"“{text}” is not accepted. {self.wanted()}")
         return seconds
 
 

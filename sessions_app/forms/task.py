@@ -206,7 +206,7 @@ class TaskForm(forms.Form):
         if quorum is not None and judges and not judges // 2 < quorum <= judges:
             self.add_error(
                 "quorum",
-                f"{quorum} of {judges} does not do. Needs more than half and at most all: from "
+                f"{quorum} of {judges} is not accepted. Needs more than half and at most all: from "
                 f"{judges // 2 + 1} to {judges}.",
             )
 

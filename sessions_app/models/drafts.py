@@ -16,6 +16,7 @@ class TaskDraft(models.Model):
     ``task`` is the unstarted task that this draft changes; without one, finishing makes a new
     task. ``version`` grows with each save and ``editor`` names the browser page that saved last:
     a page that knows an older version of another page's work is told instead of overwriting it.
+    ``turn`` counts what that page has sent: requests may overtake each other on their way.
     """
 
     owner = models.ForeignKey(User, on_delete=models.CASCADE, related_name="task_drafts")
@@ -27,6 +28,7 @@ class TaskDraft(models.Model):
     )
     version = models.PositiveIntegerField(default=0)
     editor = models.CharField(max_length=32, blank=True, default="")
+    turn = models.PositiveIntegerField(default=0)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 

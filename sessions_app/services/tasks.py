@@ -336,8 +336,8 @@ def _quorum(evaluators: int, wanted: int | None) -> int:
     least = evaluators // 2 + 1
     if wanted is not None and not least <= wanted <= evaluators:
         raise InvalidTask(
-            f"A quorum of {wanted} of {evaluators} evaluators does not do: the contract takes more "
-            f"than half and at most all, from {least} to {evaluators}.",
+            f"A quorum of {wanted} of {evaluators} evaluators is not accepted: the contract takes "
+            f"more than half and at most all, from {least} to {evaluators}.",
             field="quorum",
         )
     return wanted or least

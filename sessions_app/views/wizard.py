@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypedDict
+
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
@@ -118,8 +120,7 @@ def _step_posted(request: HttpRequest, draft: TaskDraft, step: str) -> HttpRespo
             by=viewer(request),
             values=typed,
             step=step,
-            editor=request.POST.get("editor", ""),
-            version=_version(request),
+            **_sender(request),
         )
     except BcflError as error:  # what was typed is shown again, as it was typed
         form = form_of({**draft.values, **typed})
@@ -155,7 +156,8 @@ def _file_read(request: HttpRequest, draft: TaskDraft, step: str, action: str) -
     """Fill fields in from a file; what is wrong with it stands at the field, line by line."""
     try:
         found = _READS[action](draft=draft, by=viewer(request), upload=request.FILES.get(FILE))
-        drafts.draft_save(draft_id=draft.pk, by=viewer(request), values=found)
+        by = viewer(request)
+        drafts.draft_save(draft_id=draft.pk, by=by, values=found, **_sender(request, keep=True))
     except InvalidTask as error:
         form = form_of(draft.values)
         form.errors.clear()
@@ -170,9 +172,27 @@ def _file_read(request: HttpRequest, draft: TaskDraft, step: str, action: str) -
     return redirect(f"{reverse('draft', args=(draft.pk, step))}#section-everyones-own-data")
 
 
-def _version(request: HttpRequest) -> int | None:
-    text = request.POST.get("version", "")
-    return int(text) if text.isdigit() and "keep" not in request.POST else None
+class _Sender(TypedDict):
+    """Which page saves, knowing which version, in which of its turns: see draft_save."""
+
+    editor: str
+    version: int | None
+    turn: int | None
+
+
+def _sender(request: HttpRequest, *, keep: bool = False) -> _Sender:
+    """``keep``: whatever version is there, it is overwritten."""
+    keep = keep or "keep" in request.POST
+    return {
+        "editor": request.POST.get("editor", ""),
+        "version": None if keep else _number(request, "version"),
+        "turn": _number(request, "turn"),
+    }
+
+
+def _number(request: HttpRequest, name: str) -> int | None:
+    text = request.POST.get(name, "")
+    return int(text) if text.isdecimal() and len(text) < 10 else None
 
 
 def _finish(request: HttpRequest, draft: TaskDraft, *, launch: drafts.Launch) -> HttpResponse:
@@ -215,8 +235,7 @@ def draft_save(request: HttpRequest, pk: int) -> HttpResponse:
             by=viewer(request),
             values=typed,
             step=step,
-            editor=request.POST.get("editor", ""),
-            version=_version(request),
+            **_sender(request),
         )
     except (DraftMoved, InvalidTask) as error:
         trouble = str(error)

@@ -7,7 +7,7 @@ import { element, per } from "./plots.js";
 const SVG = "http://www.w3.org/2000/svg";
 const ROW = 24;
 const TOP = 18;
-const SMALLEST = 14;
+const SMALLEST = 6; // px a round: on a phone some thirty fit beside the names
 const LARGEST = 44;
 const PALEST = 0.15; // the smallest share is still told from no share at all
 const percent = (share) => `${per(100 * share)} %`;
@@ -44,13 +44,14 @@ export class Heat {
     const svg = shape("svg", { width, height, class: "heat-cells", "aria-hidden": "true" });
     const shares = points.flatMap((p) => p.share).filter((share) => share !== null);
     const [least, most] = [Math.min(...shares), Math.max(...shares)];
+    const gap = cell < 12 ? 1 : 2;
     const every = Math.ceil(26 / cell);
     points.forEach((point, x) => {
       if (x % every === 0) {
         svg.append(shape("text", { x: x * cell + cell / 2, y: 12, "text-anchor": "middle" }, point.round));
       }
       point.share.forEach((share, y) => {
-        const at = { x: x * cell + 1, y: TOP + y * ROW + 1, width: cell - 2, height: ROW - 2, rx: 3 };
+        const at = { x: x * cell + gap / 2, y: TOP + y * ROW + 1, width: cell - gap, height: ROW - 2, rx: cell < 12 ? 1 : 3 };
         svg.append(shape("rect", { ...at, class: "ground" }));
         if (share === null) return;
         const strength = most > least ? (share - least) / (most - least) : 1;

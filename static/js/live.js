@@ -10,6 +10,7 @@ const RELOADED = "live-reloaded"; // in the tab's storage: when, in ms
 const RELOAD_AGAIN = 30000; // ms
 
 const WORDS = { live: "Live", backfill: "Catching up", starting: "Starting" };
+const FRESH = "This page follows the chain: what changes there changes here, without a reload.";
 const number = new Intl.NumberFormat("en");
 
 let badge;
@@ -45,17 +46,21 @@ function show(state) {
   if (!badge) return;
   const text = badge.querySelector(".text");
   let words;
+  let more; // what the small badge has no room for
   if (state === "live") {
     const trouble = !(chain.state in WORDS);
     badge.dataset.state = trouble ? "trouble" : "live";
     const what = WORDS[chain.state] || chain.label || chain.state;
     words = chain.block >= 0 ? `${what} · block ${number.format(chain.block)}` : what;
+    more = trouble ? [words, chain.message].filter(Boolean).join(". ") : chain.message || FRESH;
   } else {
     badge.dataset.state = state;
     words = state === "stale" ? `Stale since ${clockTime(heardAt)}` : "Reconnecting";
+    more = `Nothing was heard from the server since ${clockTime(heardAt)}. What you see is from then; it catches up by itself.`;
   }
   if (text.textContent !== words) text.textContent = words;
-  badge.title = state === "live" ? chain.message || "" : "What you see is from then. It catches up by itself.";
+  const told = document.getElementById("live-told");
+  if (told.textContent !== more) told.textContent = more;
 }
 
 export function connect(path) {

@@ -5,6 +5,12 @@ const help = JSON.parse(document.getElementById("choice-help").textContent);
 const value = (name) => form.elements[name]?.value ?? "";
 let unsaved = false;
 
+// Requests may overtake each other; the server drops what comes after a later one of this page.
+function nextTurn() {
+  form.elements.turn.value = Number(form.elements.turn.value) + 1;
+  return form.elements.turn.value;
+}
+
 function adapt() {
   form.querySelectorAll("[data-shown-for]").forEach((node) => {
     const conditions = node.dataset.shownFor.split(";").map((one) => one.split("="));
@@ -28,9 +34,13 @@ form.addEventListener("input", () => {
 });
 form.addEventListener("submit", (event) => {
   unsaved = false; // the post carries it
+  nextTurn();
   event.submitter?.classList.add("is-busy");
 });
 
+form.addEventListener("htmx:configRequest", (event) => {
+  if (event.target === form) event.detail.parameters.turn = nextTurn();
+});
 form.addEventListener("htmx:afterRequest", (event) => {
   if (!event.detail.successful || event.target !== form) return;
   const state = document.getElementById("draft-state");
@@ -57,6 +67,7 @@ document.addEventListener("click", (event) => {
 // Closed within the half second that autosave waits.
 document.addEventListener("visibilitychange", () => {
   if (document.visibilityState === "hidden" && unsaved) {
+    nextTurn();
     const typed = new FormData(form);
     form.querySelectorAll("input[type=file]").forEach((input) => typed.delete(input.name)); // never unasked
     navigator.sendBeacon(form.dataset.save, typed);

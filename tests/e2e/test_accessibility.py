@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
 from django.conf import settings as django_settings
+from django.db import connection
+from django.db.models import Model
 from django.utils import timezone
 from playwright.sync_api import Page, expect
 
+from chain.models import SyncCursor, SyncState
 from sessions_app.forms.tables import STEPS
-from sessions_app.models import Task, TaskDraft, TrainingRun
+from sessions_app.models import Task, TaskDraft, TaskTemplate, TrainingRun
 from sessions_app.services.invitations import invitation_create
 from tests import factories
-from tests.e2e.conftest import Console, OpenPage, aside, sign_in
+from tests.e2e.conftest import Console, OpenPage, aside, hear_follower, sign_in
 from training.blobs import BlobStore
 
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
@@ -92,6 +97,8 @@ def test_no_violation_on_any_page(console: Console, open_page: OpenPage) -> None
         "rejected": [[eastfield, "norm: 12.5 times as long as the median"]],
     }
     rejecting.save()
+    hook = operator.webhooks.create(url="https://example.org/hook", events=["fault"])
+    hook.deliveries.create(key="fault:1", event="fault", response_status=503, error="HTTP 503")
     transaction = running.created_tx
     address = operator.account.address if operator.account else ""
     pages = {
@@ -134,6 +141,7 @@ def test_no_violation_on_any_page(console: Console, open_page: OpenPage) -> None
             "/ledger/contracts/FLCoordinator/",
             "/search/?q=a",
             "/settings/",
+            f"/settings/webhooks/{hook.pk}/",
             "/notifications/",
             "/invitations/",
             "/health/",
@@ -178,6 +186,66 @@ def test_no_violation_on_any_page(console: Console, open_page: OpenPage) -> None
             settle(page)
             wrong |= in_every_look(page, f"{username} {path}")
     assert {path: found for path, found in wrong.items() if found} == {}
+
+
+@contextmanager
+def without_table(model: type[Model]) -> Iterator[None]:
+    """Whatever asks for these rows meets an error that nobody expected."""
+    table = model._meta.db_table
+    with connection.cursor() as cursor:
+        cursor.execute(f'ALTER TABLE "{table}" RENAME TO "{table}_away"')
+        try:
+            yield
+        finally:
+            cursor.execute(f'ALTER TABLE "{table}_away" RENAME TO "{table}"')
+
+
+def test_a_page_that_broke_says_so(console: Console, open_page: OpenPage) -> None:
+    factories.user("operator")
+    page = open_page(console.url)
+    sign_in(page, "mara")
+    with without_table(TaskTemplate):
+        answer = page.goto("/tasks/new/")
+        assert answer is not None
+        assert answer.status == 500
+        expect(page.locator("h1")).to_have_text("Something broke")
+        wrong = in_every_look(page, "500")
+    assert {path: found for path, found in wrong.items() if found} == {}
+
+
+def test_trouble_is_told_in_full(console: Console, open_page: OpenPage) -> None:
+    """The badge has room for a few words; behind it stands the cause and what to do."""
+    factories.running_task(factories.user("operator"), rounds=1)
+    hear_follower()
+    cause = "The reorganisation reaches 70 blocks back, further than the limit of 64. Run resync."
+    SyncCursor.objects.update(state=SyncState.DEEP_REORG, message=cause)
+    page = open_page(console.url, width=360)
+    sign_in(page, "mara")
+    badge = page.locator("#live-badge")
+    expect(badge).to_have_attribute("data-state", "trouble")
+    badge.focus()
+    page.keyboard.press("Enter")
+    told = page.locator("#live-told")
+    expect(told).to_be_in_viewport(ratio=1)
+    expect(told).to_contain_text(cause)
+    wrong = in_every_look(page, "the badge, open")
+    assert {path: found for path, found in wrong.items() if found} == {}
+
+
+def test_nothing_moves_for_who_wants_it_still(console: Console, open_page: OpenPage) -> None:
+    """`prefers-reduced-motion` (WCAG 2.3.3): all pages of these tests have it; here is the rest."""
+    factories.running_task(factories.user("operator"), rounds=1)
+    hear_follower()
+    page = open_page(console.url)
+    sign_in(page, "mara")
+    longest = """() => Math.max(...[...document.querySelectorAll("*")].flatMap((node) => {
+      const style = getComputedStyle(node);
+      return [...style.animationDuration.split(","), ...style.transitionDuration.split(",")];
+    }).map((text) => parseFloat(text) * (text.trim().endsWith("ms") ? 1 : 1000)))"""
+    page.emulate_media(reduced_motion="no-preference")
+    assert page.evaluate(longest) > 100
+    page.emulate_media(reduced_motion="reduce")
+    assert page.evaluate(longest) <= 0.01
 
 
 def test_the_tables_of_the_charts_are_one_key_away(console: Console, open_page: OpenPage) -> None:

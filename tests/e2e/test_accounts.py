@@ -7,6 +7,7 @@ from email import message_from_bytes
 from email.policy import default
 from pathlib import Path
 
+from allauth.account.models import EmailAddress
 from allauth.mfa.totp.internal.auth import (
     format_hotp_value,
     hotp_value,
@@ -17,7 +18,8 @@ from playwright.sync_api import expect
 
 from sessions_app.services.invitations import invitation_create
 from tests import factories
-from tests.e2e.conftest import Console, OpenPage, aside
+from tests.e2e.conftest import Console, OpenPage, aside, fill_sign_in, sign_in
+from tests.e2e.test_accessibility import in_every_look
 
 PASSWORD = "seven-clinics-one-model"
 
@@ -105,6 +107,51 @@ def test_invited_signed_up_and_back_with_a_second_factor(
     third = open_page(console.url)
     third.goto(f"/invitations/{invitation.code}/")
     expect(third.locator("h1")).to_have_text("This invitation is used")
+
+
+def test_a_security_key_is_added_seen_and_used(console: Console, open_page: OpenPage) -> None:
+    """Chromium's own virtual key signs. Its pages, and those of the codes that come with it, are
+    looked at in every theme and width."""
+    person = factories.user("operator")
+    EmailAddress.objects.create(user=person, email="mara@example.org", verified=True, primary=True)
+    page = open_page(console.url.replace("127.0.0.1", "localhost"))  # no number names a site
+    devtools = page.context.new_cdp_session(page)
+    devtools.send("WebAuthn.enable")
+    key = {
+        "protocol": "ctap2",
+        "transport": "usb",
+        "hasUserVerification": True,
+        "isUserVerified": True,
+        "automaticPresenceSimulation": True,
+    }
+    devtools.send("WebAuthn.addVirtualAuthenticator", {"options": key})
+    sign_in(page, "mara")
+    page.goto("/account/mfa/webauthn/add/")
+    page.get_by_label("Password").fill("pass-word-1")
+    page.get_by_role("button", name="Confirm").click()
+    expect(page.get_by_label("Name")).to_have_value("Security key")
+    page.get_by_role("button", name="Add the key").click()
+    expect(page.locator("#recovery_codes")).to_be_visible()
+    wrong = in_every_look(page, "the codes that came with the key")
+    page.goto("/account/mfa/webauthn/")
+    expect(page.locator(".feed")).to_contain_text("Security key")
+    wrong |= in_every_look(page, "the list of keys")
+    for name in ("Rename Security key", "Remove Security key"):
+        page.goto("/account/mfa/webauthn/")
+        page.get_by_role("link", name=name).click()
+        wrong |= in_every_look(page, name)
+    for path in ("/account/mfa/", "/account/mfa/recovery-codes/generate/"):
+        page.goto(path)
+        wrong |= in_every_look(page, path)
+
+    page.goto("/sign-out/")
+    page.get_by_role("button", name="Sign out").click()
+    fill_sign_in(page, "mara", "pass-word-1")
+    page.wait_for_url("**/account/mfa/authenticate/")
+    wrong |= in_every_look(page, "the second step")
+    page.get_by_role("button", name="security key").click()
+    expect(page.locator("h1")).to_have_text("Hello, Mara")
+    assert {path: found for path, found in wrong.items() if found} == {}
 
 
 def test_a_loopback_node_is_offered_on_its_own_machine_alone(

@@ -46,7 +46,7 @@ def test_from_a_template_to_a_funded_task_by_keyboard(
     page.keyboard.press("Control+A")
     page.keyboard.type("many")
     page.keyboard.press("Enter")
-    expect(page.locator("#form-errors")).to_contain_text("“many” does not do")
+    expect(page.locator("#form-errors")).to_contain_text("“many” is not accepted")
     expect(rounds).to_have_value("many")
     rounds.fill("4")
     page.keyboard.press("Enter")

@@ -81,14 +81,14 @@ def test_every_field_stands_in_exactly_one_step() -> None:
 @pytest.mark.parametrize(
     ("changes", "field", "words"),
     [
-        ({"model__hidden": "32, many"}, "model__hidden", "“32, many” does not do"),
+        ({"model__hidden": "32, many"}, "model__hidden", "“32, many” is not accepted"),
         ({"model__hidden": "0"}, "model__hidden", "4096"),
-        ({"rounds": "0"}, "rounds", "“0” does not do. Needs a whole number from 1 to 1000"),
+        ({"rounds": "0"}, "rounds", "“0” is not accepted. Needs a whole number from 1 to 1000"),
         ({"rounds": ""}, "rounds", "Rounds is empty. Needs a whole number from 1 to 1000"),
         ({"title": " "}, "title", "Title is empty"),
         ({"local__learning_rate": "99"}, "local__learning_rate", "10"),
         ({"model": "cnn", "dataset": "breast_cancer"}, "model", "mlp"),
-        ({"pool": "lots"}, "pool", "“lots” does not do. Needs an amount of FLT"),
+        ({"pool": "lots"}, "pool", "“lots” is not accepted. Needs an amount of FLT"),
         ({"pool": "1e-19"}, "pool", "decimal places"),
         ({"pool": "nan"}, "pool", "nan"),
         ({"participants": "1000", "dataset": "breast_cancer"}, "participants", "breast_cancer"),
@@ -214,7 +214,7 @@ def test_each_step_keeps_what_was_typed_even_when_it_is_wrong(as_operator: Clien
     assert answer.status_code == 422
     assert 'value="Kept &lt;title&gt;"' in page
     assert 'value="many"' in page
-    assert "“many” does not do. Needs a whole number from 1 to 1000" in page
+    assert "“many” is not accepted. Needs a whole number from 1 to 1000" in page
     assert 'href="#id_participants"' in page
     fresh = Client()  # another device
     fresh.force_login(draft.owner)
@@ -287,6 +287,27 @@ def test_a_late_save_of_the_step_before_is_no_conflict(as_operator: Client) -> N
     # Opened once more, it is another writer.
     assert 'name="editor" value="desk"' in as_operator.get(f"{base}/terms/").content.decode()
     assert 'name="editor" value="desk"' not in as_operator.get(f"{base}/terms/").content.decode()
+
+
+def test_a_save_that_was_overtaken_changes_nothing(as_operator: Client) -> None:
+    """An autosave that is still on its way when Next has been answered knows less than Next."""
+    draft = start(as_operator)
+    base = f"/tasks/drafts/{draft.pk}"
+    early = {"editor": "desk", "version": "0", "turn": "1", "title": "Qui", "participants": "3"}
+    later = early | {"turn": "2", "title": "Quick"}
+    page = as_operator.post(f"{base}/data/", later | {"action": "next"}, follow=True)
+    assert 'name="turn" value="2"' in page.content.decode()
+    as_operator.post(f"{base}/save/", early | {"step": "data"})
+    draft.refresh_from_db()
+    assert draft.values["title"] == "Quick"
+    # Even when the later one changed nothing.
+    as_operator.post(f"{base}/save/", later | {"turn": "4", "step": "training"})
+    as_operator.post(f"{base}/save/", early | {"turn": "3", "step": "data"})
+    draft.refresh_from_db()
+    assert (draft.values["title"], draft.step) == ("Quick", "training")
+    as_operator.post(f"{base}/save/", early | {"turn": "5", "step": "data"})
+    draft.refresh_from_db()
+    assert draft.values["title"] == "Qui"
 
 
 def test_a_half_filled_draft_stands_under_drafts_and_does_not_start(as_operator: Client) -> None:
@@ -424,7 +445,7 @@ def test_the_quote_of_a_draft_with_remembered_prices(as_operator: Client, operat
     url = f"/tasks/drafts/{draft.pk}/prices/"
     bad = as_operator.post(url, {"name": "Ethereum", "gas_price": "cheap"})
     assert bad.status_code == 422
-    assert "“cheap” does not do. Needs an amount of gwei" in bad.content.decode()
+    assert "“cheap” is not accepted. Needs an amount of gwei" in bad.content.decode()
     as_operator.post(url, {"name": "Ethereum", "gas_price": "20", "coin_price": "2500"})
     price = NetworkPrice.objects.get()
     assert price.gas_price == 20 * 10**9

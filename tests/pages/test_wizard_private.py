@@ -209,6 +209,19 @@ def test_bad_rows_are_told_line_by_line_and_nothing_typed_is_lost(
     assert draft.values["private__columns"] == COLUMNS
 
 
+def test_an_autosave_that_was_overtaken_does_not_empty_what_the_file_filled_in(
+    as_operator: Client, blobs: BlobStore
+) -> None:
+    draft = start(as_operator)
+    page = {"editor": "desk", "version": "0", "dataset": "private", "private__label": "diagnosis"}
+    read(as_operator, draft, "held-out", ROWS, turn="2", **page)
+    late = {"step": "data", "private__columns": "", "turn": "1"}
+    as_operator.post(f"/tasks/drafts/{draft.pk}/save/", page | late)
+    draft.refresh_from_db()
+    assert "age" in draft.values["private__columns"]
+    assert draft.values["private__held_out"]
+
+
 @pytest.mark.parametrize("action", ["columns", "held-out"])
 def test_no_file_or_another_kind_is_refused(as_operator: Client, action: str) -> None:
     draft = start(as_operator)

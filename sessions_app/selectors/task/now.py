@@ -138,13 +138,17 @@ def _open(data: TaskData) -> Now:
         )
     elif task.operator_account is None and not data.pending_calls:
         text = (
-            f"All {len(joined)} participants have joined. Waiting for the operator's wallet to "
-            "sign the start; when the join time is over, anyone may start it."
+            f"{_everyone(len(joined))} joined. Waiting for the operator's wallet to sign the "
+            "start; when the join time is over, anyone may start it."
         )
     else:
-        text = f"All {len(joined)} participants have joined. Waiting for the start to be mined."
+        text = f"{_everyone(len(joined))} joined. Waiting for the start to be mined."
     since = float(data.events[0].block_time) if data.events else None
     return Now("Open.", text, "run", _steps(labels, 2, value), since, "since the last event")
+
+
+def _everyone(joined: int) -> str:
+    return "The one participant has" if joined == 1 else f"All {joined} participants have"
 
 
 def _completed(data: TaskData) -> Now:
