@@ -20,6 +20,7 @@ LOGS = Path(os.environ.get("BCFL_HOME") or ROOT / "var") / "logs"
 # TensorFlow alone unpacks to 1.5 GB.
 VENV_MEGABYTES = 4_000
 MODULES_MEGABYTES = 500
+UV = "uv>=0.9,<1"
 # What a package manager says of the cause stands in such a line; later ones are advice.
 _CAUSES = re.compile(r"^(ERROR|npm error|npm ERR!|error|OSError|.*No space left)", re.IGNORECASE)
 
@@ -94,15 +95,42 @@ def install_python(what: str) -> None:
     require_space(VENV_MEGABYTES // 2)
     say(f"installing Python packages ({lock.name}; the first time takes minutes)")
     log = LOGS / "install-pip.log"
-    command = [venv_program("python"), "-m", "pip", "install", "--no-input"]
-    command += ["--disable-pip-version-check", "--progress-bar", "off", "-r", str(lock)]
     started = time.monotonic()
-    if run(command, log) != 0:
+    if not install_with_uv(lock) and run(pip_install("-r", str(lock)), log) != 0:
         raise Refused(f"Python packages could not be installed: {cause(log)} (log: {log})")
     stamp.write_text(digest)
     if what == "dev":
         (VENV / ".bcfl-base").write_text(digest_of(lock.with_name("base.txt")))
     say(f"Python packages ready after {time.monotonic() - started:.0f} s")
+
+
+def install_with_uv(lock: Path) -> bool:
+    """The same packages, downloaded and unpacked side by side: a quarter of pip's time. Where uv
+    does not get through, pip tries; where pip is told to use another index, uv is not asked, since
+    it does not read pip's settings."""
+    if pip_has_its_own_index():
+        return False
+    log = LOGS / "install-uv.log"
+    # Without its cache, which would be a second copy of everything for who does not use uv.
+    command = [venv_program("uv"), "pip", "install", "--python", venv_program("python")]
+    command += ["--no-cache", "--no-progress", "-r", str(lock)]
+    if run(pip_install(UV), log) == 0 and run(command, log) == 0:
+        return True
+    say(f"uv could not install them ({cause(log)}; log: {log}); pip goes on")
+    return False
+
+
+def pip_install(*what: str) -> "list[str]":
+    command = [venv_program("python"), "-m", "pip", "install", "--no-input"]
+    return [*command, "--disable-pip-version-check", "--progress-bar", "off", *what]
+
+
+def pip_has_its_own_index() -> bool:
+    """Whether an index is named, or none allowed, in pip's files or its environment variables."""
+    told = subprocess.run(
+        [venv_program("python"), "-m", "pip", "config", "list"], capture_output=True, text=True
+    )
+    return re.search(r"\.(index-url|no-index)=", told.stdout) is not None
 
 
 def install_node(what: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 from django.db import connections
 from django.test import override_settings
 
-from bcfl_site.embedded.process import free_port
+from bcfl_site.embedded.process import free_port, wait_until
 from chain import outbox, sender
 from chain.accounts import account_create, account_derive, derived
 from chain.client import ChainClient
@@ -153,11 +153,14 @@ def test_a_kill_around_broadcast_sends_once(chain: Chain, impatient: None, after
     assert row.status == "sent"
     assert row.raw_transaction
     assert row.broadcast_at is None
+    if after:  # the node has it; its block may take a moment
+        wait_until(lambda: token_balance(SOMEONE) > before, what="the transfer")
     assert token_balance(SOMEONE) - before == (FLT if after else 0)
 
     tx_hash = row.tx_hash
     for _ in range(2):
         outbox_tick()
+    wait_until(lambda: token_balance(SOMEONE) > before, what="the transfer")
     assert token_balance(SOMEONE) - before == FLT
     chain.follower().sync_to_head()
     row.refresh_from_db()

@@ -57,20 +57,34 @@ def database_url() -> str:
 
 
 class Console:
-    """The web server of a test, a process of its own; it can be killed and started again."""
+    """The web server of the tests, a process of its own; it can be killed and started again.
+    One serves test after test: what it knows stands in the database, which each test empties."""
 
     def __init__(self, log: Path) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = log
         self._process: subprocess.Popen[bytes] | None = None
+        self._environment: dict[str, str] = {}
 
-    def start(self) -> None:
-        environment = os.environ | {
+    def environment(self) -> dict[str, str]:
+        """What it runs with now; a test may have changed it since the last one."""
+        return os.environ | {
             "DATABASE_URL": database_url(),
             "BCFL_PORT": str(self.port),
             "DJANGO_SETTINGS_MODULE": "bcfl_site.settings",
+            "PYTEST_CURRENT_TEST": "",
         }
+
+    def ready(self) -> None:
+        """Running, with the environment of this test."""
+        alive = self._process is not None and self._process.poll() is None
+        if not alive or self._environment != self.environment():
+            self.kill()
+            self.start()
+
+    def start(self) -> None:
+        environment = self._environment = self.environment()
         command = [sys.executable, "-m", "uvicorn", "bcfl_site.asgi:application"]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -95,14 +109,17 @@ class Console:
             self._process.wait(30)
 
 
+@pytest.fixture(scope="session")
+def web(redis_server: Redis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
+    console = Console(tmp_path_factory.mktemp("console") / "web.log")
+    yield console
+    console.kill()
+
+
 @pytest.fixture
-def console(transactional_db: None, redis_server: Redis, tmp_path: Path) -> Iterator[Console]:
-    console = Console(tmp_path / "web.log")
-    try:
-        console.start()
-        yield console
-    finally:
-        console.kill()
+def console(transactional_db: None, web: Console) -> Console:
+    web.ready()
+    return web
 
 
 @pytest.fixture(scope="session")

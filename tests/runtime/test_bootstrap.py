@@ -1,5 +1,6 @@
 """The installer: what it says when something is missing, and that it does nothing twice."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -107,10 +108,59 @@ def test_a_second_run_does_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     started: list[list[str]] = []
     monkeypatch.setattr(bootstrap, "run", lambda command, log: started.append(command) or 0)
+    monkeypatch.setattr(bootstrap, "pip_has_its_own_index", lambda: False)
     bootstrap.install_python("base")
     bootstrap.install_node("base")
     assert started == []
 
     lock.write_text("# changed\n")
     bootstrap.install_python("base")
-    assert [command[0] for command in started] == [bootstrap.venv_program("python")]
+    assert [command[0] for command in started] == [
+        bootstrap.venv_program("python"),
+        bootstrap.venv_program("uv"),
+    ]
+
+
+@pytest.mark.parametrize("fails", ["pip install uv", "uv pip install"])
+def test_pip_goes_on_where_uv_does_not_get_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], fails: str
+) -> None:
+    lock = tmp_path / "requirements" / "base.txt"
+    lock.parent.mkdir()
+    lock.write_text("# nothing\n")
+    (tmp_path / ".venv").mkdir()
+    for name, value in {"ROOT": tmp_path, "VENV": tmp_path / ".venv", "LOGS": tmp_path}.items():
+        monkeypatch.setattr(bootstrap, name, value)
+    monkeypatch.setattr(bootstrap, "pip_has_its_own_index", lambda: False)
+    (tmp_path / "install-uv.log").write_text("error: no route\n")
+    started = []
+
+    def run(command: list[str], log: Path) -> int:
+        uv = command[0].endswith("uv")
+        started.append("uv pip install" if uv else f"pip install {command[-1]}")
+        return int(started[-1].startswith(fails))
+
+    monkeypatch.setattr(bootstrap, "run", run)
+    bootstrap.install_python("base")
+    assert started[-1] == f"pip install {lock}"
+    assert "uv could not install them (error: no route" in capsys.readouterr().out
+    assert (tmp_path / ".venv" / ".bcfl-base").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "own"),
+    [
+        ("PIP_INDEX_URL", "https://mirror.example/simple", True),
+        ("PIP_NO_INDEX", "1", True),
+        ("PIP_EXTRA_INDEX_URL", "https://more.example/simple", False),
+    ],
+)
+def test_an_index_of_ones_own_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, own: bool
+) -> None:
+    for known in [key for key in os.environ if key.startswith("PIP_")]:
+        monkeypatch.delenv(known)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv(name, value)
+    monkeypatch.setattr(bootstrap, "venv_program", lambda program: sys.executable)
+    assert bootstrap.pip_has_its_own_index() is own

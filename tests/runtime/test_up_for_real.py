@@ -96,7 +96,9 @@ def page(port: int, path: str) -> tuple[int, str]:
 
 
 @LINUX
-def test_up_and_down_again(environment: dict[str, str], places: Places, tmp_path: Path) -> None:
+def test_up_a_lost_process_comes_back_and_down_again(
+    environment: dict[str, str], places: Places, tmp_path: Path
+) -> None:
     output = tmp_path / "output"
     with console(environment, output) as running:
         shown = output.read_text()
@@ -123,6 +125,12 @@ def test_up_and_down_again(environment: dict[str, str], places: Places, tmp_path
         assert second.returncode == 1
         assert f"(pid {running.pid})" in second.stdout
 
+        (web,) = [pid for pid, text in processes_of(places.home).items() if "uvicorn" in text]
+        os.kill(web, signal.SIGKILL)
+        wait_for(lambda: "web ended with -9; starting it again" in output.read_text(), 20)
+        wait_for(lambda: not port_is_free(places.web_port), 60)
+        assert page(places.web_port, "/sign-in/")[0] == 200
+
         running.send_signal(signal.SIGINT)
         assert running.wait(60) == 0
 
@@ -142,16 +150,3 @@ def test_killed_outright_it_still_leaves_nobody(
         running.kill()
         wait_for(lambda: not processes_of(places.home), 60)
     assert port_is_free(places.web_port)
-
-
-@LINUX
-def test_a_lost_web_process_comes_back(
-    environment: dict[str, str], places: Places, tmp_path: Path
-) -> None:
-    output = tmp_path / "output"
-    with console(environment, output):
-        (web,) = [pid for pid, text in processes_of(places.home).items() if "uvicorn" in text]
-        os.kill(web, signal.SIGKILL)
-        wait_for(lambda: "web ended with -9; starting it again" in output.read_text(), 20)
-        wait_for(lambda: not port_is_free(places.web_port), 60)
-        assert page(places.web_port, "/sign-in/")[0] == 200

