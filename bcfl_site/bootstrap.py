@@ -111,9 +111,10 @@ def install_with_uv(lock: Path) -> bool:
     if pip_has_its_own_index():
         return False
     log = LOGS / "install-uv.log"
-    # Without its cache, which would be a second copy of everything for who does not use uv.
+    # Without its cache, which would be a second copy of everything for who does not use uv; and
+    # compiled now, as pip does: where Python may write no bytecode, every start would do it anew.
     command = [venv_program("uv"), "pip", "install", "--python", venv_program("python")]
-    command += ["--no-cache", "--no-progress", "-r", str(lock)]
+    command += ["--no-cache", "--compile-bytecode", "--no-progress", "-r", str(lock)]
     if run(pip_install(UV), log) == 0 and run(command, log) == 0:
         return True
     say(f"uv could not install them ({cause(log)}; log: {log}); pip goes on")

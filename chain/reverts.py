@@ -31,6 +31,15 @@ _PANICS = {
 }
 
 
+# Of libraries, whose NatSpec speaks to developers: ERC-6093, and OpenZeppelin's ERC20Permit.
+_NOTICES = {
+    "ERC20InsufficientBalance": "The account holds fewer tokens than this takes",
+    "ERC20InsufficientAllowance": "The spender is allowed fewer tokens than this takes",
+    "ERC2612ExpiredSignature": "The permit's deadline is over; sign another one",
+    "ERC2612InvalidSigner": "The permit was not signed by the owner of the tokens",
+}
+
+
 class RevertDecoder:
     """Knows the custom errors of the given ABIs.
 
@@ -46,7 +55,7 @@ class RevertDecoder:
             for item in abi:
                 if item["type"] == "error":
                     self._errors.setdefault(selector(item), item)
-        self._notices = dict(notices or {})
+        self._notices = {**(notices or {}), **_NOTICES}
 
     def decode(self, data: str, message: str = "") -> ContractReverted:
         """The error in `data` (0x-hex); `message` is what the node said, for data we don't know."""

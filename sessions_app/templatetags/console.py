@@ -10,7 +10,7 @@ from typing import Any
 from django import template
 from django.templatetags.static import static
 from django.utils import timezone
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from sessions_app import access, formats
@@ -68,6 +68,12 @@ def signed_percent(ppm: int | None) -> str:
         return "–"
     text = formats.percent(abs(ppm))
     return f"{'−' if ppm < 0 else '+'}{text}" if float(text) else "±0.0"
+
+
+@register.filter
+def dotted(path: str) -> SafeString:
+    """``params.rewardMode``, which may go on in the next line after its dot."""
+    return format_html_join(SafeString(".<wbr>"), "{}", ([part] for part in path.split(".")))
 
 
 @register.filter

@@ -182,7 +182,8 @@ def test_a_refused_call_fails_in_words_and_frees_the_queue(chain: Chain) -> None
     good.refresh_from_db()
     assert (bad.status, bad.error_name, bad.nonce) == ("failed", "ERC20InsufficientBalance", None)
     assert bad.error == (
-        f"ERC20 insufficient balance (sender {poor.address}, balance 0, needed 5)."
+        "The account holds fewer tokens than this takes "
+        f"(sender {poor.address}, balance 0, needed 5)."
     )
     assert good.status == "sent"
 
@@ -214,7 +215,7 @@ def test_a_call_that_may_need_an_earlier_one_waits_for_it(chain: Chain) -> None:
         first.refresh_from_db()
         second.refresh_from_db()
         assert (first.status, second.status) == ("sent", "queued")
-        assert second.error.startswith("ERC20 insufficient balance")
+        assert second.error.startswith("The account holds fewer tokens")
         chain.mine()
     finally:
         chain.automine(True)

@@ -18,7 +18,7 @@ from django.db import connections
 from eth_account import Account as Signer
 from eth_account.messages import encode_defunct, encode_typed_data
 from eth_account.signers.local import LocalAccount
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Locator, Page, Route, expect
 from pytest_django import Settings
 
 from bcfl_site.embedded.anvil import Anvil
@@ -250,6 +250,12 @@ def wallet_page(world: World, console: Console, open_page: OpenPage, wallet: Tes
     return page
 
 
+def enter(button: Locator) -> None:
+    """Pressed without a mouse."""
+    button.focus()
+    button.page.keyboard.press("Enter")
+
+
 def switched(wallet: TestWallet) -> TestWallet:
     wallet.chains.add(31337)
     wallet.chain_id = 31337
@@ -259,13 +265,14 @@ def switched(wallet: TestWallet) -> TestWallet:
 def test_the_whole_way_with_ones_own_key(
     world: World, console: Console, open_page: OpenPage
 ) -> None:
+    """By keyboard alone, as far as a page is concerned."""
     wallet = world.wallet()
     page = wallet_page(world, console, open_page, wallet)
     pk = world.task.pk
 
     # Signing in: the wallet does not know the chain, is offered it, and signs one message.
     page.goto(f"/sign-in/?next=/tasks/{pk}/join/")
-    page.get_by_role("button", name="Sign in with Test Wallet").click()
+    enter(page.get_by_role("button", name="Sign in with Test Wallet"))
     page.wait_for_url(f"{console.url}/tasks/{pk}/join/")
     assert wallet.asked.count("personal_sign") == 1
     assert wallet.asked.index("wallet_switchEthereumChain") < wallet.asked.index(
@@ -280,28 +287,31 @@ def test_the_whole_way_with_ones_own_key(
     page.reload()
     expect(flow).to_contain_text("Wrong network")
     expect(flow.get_by_role("button", name="join")).to_have_count(0)
-    flow.get_by_role("button", name="Switch to BCFL dev chain").click()
+    wrong = in_every_look(page, "wrong network")
+    enter(flow.get_by_role("button", name="Switch to BCFL dev chain"))
     expect(flow).to_contain_text("linked to you")
     expect(page.locator("main")).to_contain_text("You put 10 FLT at stake")
     expect(page.locator("main")).to_contain_text("matches chain")
     expect(page.locator("main")).to_contain_text(f"bcfl-agent join {console.url} --task {pk}")
 
     # Joining: a number first, then a permit, then one transaction, read before it is signed.
-    flow.get_by_role("button", name="Sign a permit and join").click()
+    enter(flow.get_by_role("button", name="Sign a permit and join"))
     expect(flow).to_contain_text("a whole number from 1")
     flow.get_by_label("Most samples in a round").fill("40")
-    flow.get_by_role("button", name="Sign a permit and join").click()
+    enter(flow.get_by_role("button", name="Sign a permit and join"))
     expect(flow).to_contain_text("joinWithPermit")
     expect(flow).to_contain_text("40 samples")
     expect(flow).to_contain_text("ETH")
-    wrong = in_every_look(page, "join review")
+    expect(flow.locator(":focus")).to_have_count(1)  # who uses no mouse is taken along
+    wrong |= in_every_look(page, "join review")
     wallet.refuse = True
-    flow.get_by_role("button", name="Sign in Test Wallet").click()
+    enter(flow.get_by_role("button", name="Sign in Test Wallet"))
     expect(flow).to_contain_text("You refused it in Test Wallet. Nothing was sent.")
     wallet.refuse = False
     world.anvil.rpc("evm_setAutomine", False)
-    flow.get_by_role("button", name="Sign in Test Wallet").click()
+    enter(flow.get_by_role("button", name="Sign in Test Wallet"))
     expect(flow).to_contain_text("Waiting to be mined")
+    wrong |= in_every_look(page, "join sent")
 
     # Nothing is lost on a reload.
     page.reload()
@@ -310,7 +320,7 @@ def test_the_whole_way_with_ones_own_key(
     world.anvil.rpc("anvil_mine", "0x1")
     expect(flow).to_contain_text("Written into the console", timeout=SOON)
     assert read(COORDINATOR, "member", world.task.onchain_id, wallet.key.address)["stake"] == STAKE
-    flow.get_by_role("button", name="Continue").click()
+    enter(flow.get_by_role("button", name="Continue"))
     expect(flow).to_contain_text("Start the agent")
     assert page.evaluate("sessionStorage.getItem('bcfl.pending')") == "[]"
 
@@ -318,14 +328,14 @@ def test_the_whole_way_with_ones_own_key(
     aside(lambda: world.play_the_round(wallet.key))
     page.goto("/rewards/")
     expect(page.locator("main")).to_contain_text("You can claim 90 FLT from 1 task")
-    page.get_by_role("button", name="Claim 90 FLT").click()
+    enter(page.get_by_role("button", name="Claim 90 FLT"))
     expect(flow).to_contain_text("cumulativeAmount")
     expect(flow).to_contain_text("90 FLT")
-    flow.get_by_role("button", name="Sign in Test Wallet").click()
+    enter(flow.get_by_role("button", name="Sign in Test Wallet"))
     expect(flow).to_contain_text("Written into the console", timeout=SOON)
     assert read(TOKEN, "balanceOf", wallet.key.address) == 180 * FLT
-    page.get_by_role("button", name="Take the stake of").click()
-    flow.get_by_role("button", name="Sign in Test Wallet").click()
+    enter(page.get_by_role("button", name="Take the stake of"))
+    enter(flow.get_by_role("button", name="Sign in Test Wallet"))
     expect(flow).to_contain_text("Written into the console", timeout=SOON)
     assert read(TOKEN, "balanceOf", wallet.key.address) == 190 * FLT
     member = aside(lambda: Participant.objects.get(task=world.task))

@@ -47,6 +47,9 @@ def test_a_task_from_one_s_own_wallet(world: World, console: Console, open_page:
     page = wallet_page(world, console, open_page, wallet)
     sign_in(page, "mara")
     page.goto(f"/tasks/drafts/{draft.pk}/review/")
+    expect(page.locator("#check")).to_contain_text(
+        "The pool is 30 FLT and this account holds 0 FLT."
+    )
     page.get_by_role("button", name="Fund from my own wallet").click()
     page.wait_for_url("**/tasks/*/wallet/")
     task = aside(lambda: Task.objects.get(title="From my own wallet"))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, TimeoutError, expect, sync_playwright
 
 from bcfl_site.embedded.browser import FLAGS, browser
 from sessions_app.services.demo import LOGINS
@@ -23,7 +23,18 @@ def create_task(url: str, *, title: str, held_out: Path, evaluators: Sequence[st
             started = playwright.chromium.launch(executable_path=browser(), args=FLAGS)
             page = started.new_page(base_url=url)
             page.set_default_timeout(SLOW)
-            _wizard(page, title, held_out, evaluators)
+            asked: list[str] = []
+            page.on("request", lambda one: asked.append(f"asked {one.method} {one.url}"))
+            page.on("response", lambda one: asked.append(f"{one.status} {one.url}"))
+            page.on("requestfailed", lambda one: asked.append(f"{one.failure} {one.url}"))
+            try:
+                _wizard(page, title, held_out, evaluators)
+            except (AssertionError, TimeoutError) as error:
+                said = page.locator("body").inner_text()
+                trail = "\n".join(one for one in asked[-60:] if "/static/" not in one)
+                raise AssertionError(
+                    f"{error}\nat {page.url}, which says:\n{said}\n\n{trail}"
+                ) from error
             started.close()
 
     with ThreadPoolExecutor(max_workers=1) as pool:

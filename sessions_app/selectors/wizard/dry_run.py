@@ -14,12 +14,14 @@ from chain.client import call_object
 from chain.errors import CallFailed, ChainError, ContractReverted
 from chain.network import client_current
 from chain.selectors import contract_address, eth_balance, token_balance
+from sessions_app.formats import amount
 from sessions_app.selectors.wizard.quote import Quote
 from training.canonical import keccak_hex
 
 # Where OpenZeppelin's ERC20 keeps `_allowances`: `forge inspect FLToken storageLayout`.
 ALLOWANCES_SLOT = 1
 NOT_ALLOWED_YET = "ERC20InsufficientAllowance"
+TOO_POOR = "ERC20InsufficientBalance"
 # The model is made once the task is funded; any hash stands for it here.
 SOME_MODEL = keccak_hex(b"a model to come")
 
@@ -52,7 +54,14 @@ def dry_run(*, sender: str, params: Mapping[str, Any], made: Quote) -> DryRun:
         balance, coins = token_balance(sender), eth_balance(sender)
         _call(sender, params)
     except ContractReverted as error:
-        return DryRun("refused", error.sentence, error.name, balance, coins, needed)
+        sentence = error.sentence
+        if error.name == TOO_POOR:
+            sentence = (
+                f"The pool is {amount(made.terms.pool)} FLT and this account holds "
+                f"{amount(balance)} FLT. Send it the rest, lower the pool, or fund the task from "
+                "a wallet that holds it."
+            )
+        return DryRun("refused", sentence, error.name, balance, coins, needed)
     except ChainError as error:
         return DryRun("unknown", str(error))
     return DryRun("passes", "The contract takes these terms.", "", balance, coins, needed)
