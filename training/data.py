@@ -123,19 +123,15 @@ def class_names(spec: DatasetSpec) -> tuple[str, ...]:
 
 
 def _digits() -> tuple[Any, Any, tuple[str, ...], bool]:
-    from sklearn.datasets import load_digits
-
-    raw = load_digits()
-    x = np.ascontiguousarray(raw.images / 16.0, dtype=np.float32)  # (1797, 8, 8), 0 to 1
-    return x, raw.target.astype(np.int32), tuple(str(digit) for digit in range(10)), False
+    table, _ = files.bundled("digits.csv.gz")
+    x = np.ascontiguousarray(table[:, :-1].reshape(-1, 8, 8) / 16.0, dtype=np.float32)  # 0 to 1
+    return x, table[:, -1].astype(np.int32), tuple(str(digit) for digit in range(10)), False
 
 
 def _breast_cancer() -> tuple[Any, Any, tuple[str, ...], bool]:
-    from sklearn.datasets import load_breast_cancer
-
-    raw = load_breast_cancer()
-    x = np.ascontiguousarray(raw.data, dtype=np.float32)  # (569, 30)
-    return x, raw.target.astype(np.int32), tuple(str(name) for name in raw.target_names), True
+    table, (_rows, _columns, *names) = files.bundled("breast_cancer.csv", titled=True)
+    x = np.ascontiguousarray(table[:, :-1], dtype=np.float32)  # (569, 30)
+    return x, table[:, -1].astype(np.int32), tuple(names), True
 
 
 def _mnist() -> tuple[Any, Any, tuple[str, ...], bool]:

@@ -16,6 +16,7 @@ import os
 import zipfile
 import zlib
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,22 @@ _CHECKSUMS = {
         "3d0e6c6ea990b53b6f8f500a41cac93881d981b315f84578b7d915342ade01e9",
     ),
 }
+
+
+def bundled(name: str, *, titled: bool = False) -> tuple[Array, list[str]]:
+    """A table that comes with scikit-learn, (rows, columns) float64, and the words of its title
+    line. scikit-learn itself is not imported: with SciPy that takes seconds, in every process that
+    draws or trains."""
+    package = find_spec("sklearn")
+    if package is None or not package.submodule_search_locations:
+        raise DataError(f"{name} comes with scikit-learn, which is not installed. Install it.")
+    path = Path(package.submodule_search_locations[0]) / "datasets" / "data" / name
+    title: list[str] = []
+    if titled:
+        with path.open(encoding="utf-8") as file:
+            title = file.readline().strip().split(",")
+    table: Array = np.loadtxt(path, delimiter=",", skiprows=int(titled))
+    return table, title
 
 
 def data_dir() -> Path | None:

@@ -135,6 +135,18 @@ def holdout_sample(config: Mapping[str, Any], number: int) -> dict[str, Any]:
     }
 
 
+_MEASURED = (
+    *("radius", "texture", "perimeter", "area", "smoothness", "compactness", "concavity"),
+    *("concave points", "symmetry", "fractal dimension"),
+)
+# As scikit-learn names the columns of its table (Street, Wolberg & Mangasarian 1993).
+_BREAST_CANCER = (
+    *(f"mean {one}" for one in _MEASURED),
+    *(f"{one} error" for one in _MEASURED),
+    *(f"worst {one}" for one in _MEASURED),
+)
+
+
 @lru_cache(maxsize=8)
 def feature_names(spec: DatasetSpec) -> tuple[str, ...]:
     """Names of the columns of a table; () for images."""
@@ -150,9 +162,7 @@ def feature_names(spec: DatasetSpec) -> tuple[str, ...]:
             )
         )
     if spec.name == "breast_cancer":
-        from sklearn.datasets import load_breast_cancer
-
-        return tuple(str(name) for name in load_breast_cancer().feature_names)
+        return _BREAST_CANCER
     if spec.source and spec.source.file.endswith(".csv"):
         return files.csv_columns(files.own_file(spec.source.file))
     return tuple(f"x{number}" for number in range(dataset.x.shape[1]))

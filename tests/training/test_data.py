@@ -1,11 +1,15 @@
 """Who gets which samples."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.datasets import load_breast_cancer, load_digits
 
-from training import data
+from training import data, serving
 from training.data import FEWEST_SAMPLES
 from training.errors import DataError
 from training.specs import DATASETS, PARTITIONS, DatasetSpec, TaskConfig
@@ -116,3 +120,27 @@ def test_a_slot_that_is_not_there() -> None:
         data.share(TaskConfig(), 5)
     with pytest.raises(DataError, match="600 participants"):
         data.partition(DatasetSpec("breast_cancer"), 600, 1)
+
+
+def test_the_bundled_tables_are_scikit_learns_own() -> None:
+    digits, tumours = load_digits(), load_breast_cancer()
+    found = data.load(DatasetSpec("digits"))
+    assert np.array_equal(found.x, (digits.images / 16.0).astype(np.float32))
+    assert np.array_equal(found.y, digits.target)
+    found = data.load(DatasetSpec("breast_cancer"))
+    assert np.array_equal(found.x, tumours.data.astype(np.float32))
+    assert np.array_equal(found.y, tumours.target)
+    assert found.class_names == tuple(tumours.target_names)
+    assert serving.feature_names(DatasetSpec("breast_cancer")) == tuple(tumours.feature_names)
+
+
+def test_reading_them_imports_nothing_heavy() -> None:
+    """A web process draws who has what; the first to ask waited for SciPy."""
+    code = (
+        "import sys; from training import data; from training.specs import DatasetSpec\n"
+        "for name in ('digits', 'breast_cancer'): data.load(DatasetSpec(name))\n"
+        "print(*{name.split('.')[0] for name in sys.modules})"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "training" in ran.stdout.split()
+    assert set(ran.stdout.split()) & {"sklearn", "scipy", "tensorflow"} == set()
