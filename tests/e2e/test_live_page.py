@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+
 from playwright.sync_api import Page, expect
 
 from sessions_app import publish
 from sessions_app.models import Task
 from tests import factories
 from tests.e2e.conftest import Console, OpenPage, aside, hear_follower, sign_in
+
+# Longer by hand: BCFL_TEST_OUTAGE_SECONDS=30 make test ARGS=tests/e2e/test_live_page.py
+OUTAGE_SECONDS = float(os.environ.get("BCFL_TEST_OUTAGE_SECONDS", "1"))
 
 
 def open_task(console: Console, open_page: OpenPage, task: Task) -> Page:
@@ -60,8 +65,10 @@ def test_nothing_is_missed_while_the_server_is_away(console: Console, open_page:
         hear_follower()
 
     aside(meanwhile)
+    page.wait_for_timeout(1000 * OUTAGE_SECONDS)
+    expect(badge).to_have_attribute("data-state", "stale")
     console.start()
-    expect(badge).to_have_attribute("data-state", "live")
+    expect(badge).to_have_attribute("data-state", "live", timeout=5000)
     expect(page.locator("#part-now")).to_contain_text("Round 4 of 20.")
     expect(page.locator("[data-readout=accuracy]")).to_contain_text("Round 3")
     assert page.evaluate("window.neverReloaded") is True

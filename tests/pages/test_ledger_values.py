@@ -25,6 +25,7 @@ from sessions_app.selectors.ledger.values import (
     shown_arguments,
 )
 from sessions_app.selectors.people.people import Names, Party
+from sessions_app.templatetags.console import dotted
 from tests import factories
 
 WHO = factories.address_of("Eastfield")
@@ -218,7 +219,7 @@ def test_every_event_is_on_its_page(
     page = as_operator.get(f"/ledger/tx/{created.hash}/").content.decode()
     assert f"{contract} {item['name']}" in page
     for name, _ in leaves(item["inputs"]):
-        assert f'<dt class="mono">{name}<' in page
+        assert f'<dt class="mono">{dotted(name)}<' in page
 
 
 def _json(value: Any) -> Any:
