@@ -73,7 +73,7 @@ class Console:
             "DATABASE_URL": database_url(),
             "BCFL_PORT": str(self.port),
             "DJANGO_SETTINGS_MODULE": "bcfl_site.settings",
-            "PYTEST_CURRENT_TEST": "",
+            "PYTEST_CURRENT_TEST": "",  # another one in each test, and no reason to start anew
         }
 
     def ready(self) -> None:

@@ -235,7 +235,8 @@ def test_trouble_is_told_in_full(console: Console, open_page: OpenPage) -> None:
 
 
 def test_nothing_moves_for_who_wants_it_still(console: Console, open_page: OpenPage) -> None:
-    """`prefers-reduced-motion` (WCAG 2.3.3): all pages of these tests have it; here is the rest."""
+    """`prefers-reduced-motion` (WCAG 2.3.3) on one page, without it and with it: the rule is of
+    all pages."""
     factories.running_task(factories.user("operator"), rounds=1)
     hear_follower()
     page = open_page(console.url)

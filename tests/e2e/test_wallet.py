@@ -265,7 +265,7 @@ def switched(wallet: TestWallet) -> TestWallet:
 def test_the_whole_way_with_ones_own_key(
     world: World, console: Console, open_page: OpenPage
 ) -> None:
-    """By keyboard alone, as far as a page is concerned."""
+    """Signing in, joining, claiming and taking the stake back are pressed by keyboard."""
     wallet = world.wallet()
     page = wallet_page(world, console, open_page, wallet)
     pk = world.task.pk

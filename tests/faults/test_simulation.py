@@ -25,7 +25,7 @@ def fresh_chain(fresh_anvil: Anvil, redis_server: Redis, transactional_db: None)
     return on_chain(fresh_anvil)
 
 
-@pytest.mark.parametrize("seed", [7, 8])
+@pytest.mark.parametrize("seed", [7, 8, 9])
 def test_faults_leave_the_tables_of_a_clean_replay(fresh_chain: Chain, seed: int) -> None:
     outcome = Simulation(fresh_chain.anvil, fresh_chain.network, fresh_chain.deployer, seed).run(20)
     assert outcome.differences == [], f"seed {seed}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import shlex
+import sqlite3
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,15 @@ def documented(begins: str) -> list[str]:
             if line.startswith(begins):
                 return shlex.split(line)
     raise AssertionError(f"docs/three-hospitals.md has no command {begins}")
+
+
+def rows(stack: Stack, query: str, *values: int) -> list[tuple[Any, ...]]:
+    """From the console's database, which is not that of this process."""
+    database = sqlite3.connect(f"file:{stack.home / 'db.sqlite3'}?mode=ro", uri=True)
+    try:
+        return database.execute(query, values).fetchall()
+    finally:
+        database.close()
 
 
 @dataclass
@@ -91,28 +101,19 @@ class Place:
         return task
 
     def ids(self) -> set[int]:
-        return {int(row[0]) for row in self._rows("SELECT id FROM sessions_app_task")}
+        return {int(row[0]) for row in rows(self.stack, "SELECT id FROM sessions_app_task")}
 
     def wait(self, task: int, *phases: str, seconds: float = 180) -> None:
         until = time.monotonic() + seconds
         query = f"SELECT phase, failure FROM sessions_app_task WHERE id = {task:d}"
-        while (found := self._rows(query)[0])[0] not in phases:
+        while (found := rows(self.stack, query)[0])[0] not in phases:
             assert not found[1], found
             assert time.monotonic() < until, (found, phases)
             time.sleep(0.1)
 
     def round(self, task: int) -> int:
         query = f"SELECT current_round FROM sessions_app_task WHERE id = {task:d}"
-        return int(self._rows(query)[0][0])
-
-    def _rows(self, query: str) -> list[tuple[Any, ...]]:
-        import sqlite3
-
-        database = sqlite3.connect(f"file:{self.stack.home / 'db.sqlite3'}?mode=ro", uri=True)
-        try:
-            return database.execute(query).fetchall()
-        finally:
-            database.close()
+        return int(rows(self.stack, query)[0][0])
 
     def contract(self) -> Contract:
         contract = Contract(connect(self.rpc), self.coordinator, None)

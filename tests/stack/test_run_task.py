@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import subprocess
 import sys
 import time
@@ -18,7 +17,7 @@ from bcfl_site.embedded.stack import Stack
 from chain.artifacts import load
 from chain.calls import decode_result, encode_call
 from chain.client import ChainClient
-from tests.stack.conftest import SHORT, TASK
+from tests.stack.conftest import SHORT, TASK, rows
 
 FLT = 10**18
 
@@ -173,12 +172,3 @@ def wait_for_training(stack: Stack, *, after_task: int, round_number: int) -> No
     while not rows(stack, query, after_task, round_number)[0][0]:
         assert time.monotonic() < until, "round 2 never began"
         time.sleep(0.005)
-
-
-def rows(stack: Stack, query: str, *values: int) -> list[Any]:
-    """From the console's database, which is not that of this process."""
-    database = sqlite3.connect(f"file:{stack.home / 'db.sqlite3'}?mode=ro", uri=True)
-    try:
-        return database.execute(query, values).fetchall()
-    finally:
-        database.close()

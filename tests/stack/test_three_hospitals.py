@@ -17,7 +17,7 @@ import pytest
 from bcfl_site.embedded.anvil import Anvil
 from tests.stack import namespace
 from tests.stack.agents import EVALUATORS, HOSPITAL_NAMES, SEED, Agents, pooled
-from tests.stack.conftest import FLT, HOSPITALS, ROUNDS, STAKE, Place
+from tests.stack.conftest import FLT, HOSPITALS, ROUNDS, STAKE, Place, rows
 from tests.stack.recorder import Recorder
 
 # A person with a second factor who owns the wallet; prints a token that writes, one that reads.
@@ -217,7 +217,7 @@ def test_it_is_as_good_as_pooled_training(place: Place, outcome: Outcome) -> Non
         "SELECT number, accuracy_ppm, rewards_match FROM sessions_app_round "
         f"WHERE task_id = {outcome.task:d} ORDER BY number"
     )
-    rounds = place._rows(query)
+    rounds = rows(place.stack, query)
     assert [(number, match) for number, _, match in rounds] == [(n + 1, 1) for n in range(ROUNDS)]
     accuracy = rounds[-1][1] / 1e6
     best = pooled(place, outcome.task)
