@@ -52,8 +52,12 @@ def model_ready(result: dict[str, Any], task_id: int) -> None:
 
 
 @shared_task
-def update_ready(result: dict[str, Any], run_id: int) -> None:
-    round_steps.update_trained(run_id, result)
+def updates_ready(results: list[dict[str, Any]], run_ids: list[int]) -> None:
+    for result, run_id in zip(results, run_ids, strict=True):
+        if "error" in result:
+            round_steps.training_failed(run_id, result["error"])
+        else:
+            round_steps.update_trained(run_id, result)
 
 
 @shared_task
@@ -74,13 +78,14 @@ def model_file_progress(payload: dict[str, Any]) -> None:
 
 
 @shared_task
-def job_failed(request: Any, error: Exception, traceback: Any, kind: str, pk: int) -> None:
+def job_failed(request: Any, error: Exception, traceback: Any, kind: str, pk: Any) -> None:
     """Celery calls this in the worker whose job raised (an error callback of three and more)."""
     message = f"{type(error).__name__}: {error}"
     if kind == "model":
         orchestrator.model_failed(pk, f"The initial model could not be made. {message}")
-    elif kind == "update":
-        round_steps.training_failed(pk, message)
+    elif kind == "updates":
+        for run_id in pk:
+            round_steps.training_failed(run_id, message)
     elif kind == "file":
         model_services.file_failed(pk, str(error))
     else:

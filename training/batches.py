@@ -10,10 +10,13 @@ import numpy.typing as npt
 
 from training.specs import LocalSpec
 
-# The least sizes that a share is padded to: the small tasks that people start with all fit the
-# function that a worker compiles when it starts, so their first round does not wait for another.
+Indices = npt.NDArray[np.int64]
+
+# Schedules are padded to a power of two of steps, and to no fewer than this many numbers in all:
+# a longer training seldom needs a function of its own. 64 KiB.
+_LEAST_PLACES = 1 << 14
+# What is not in a resident data set is padded to a power of two of rows, at least this many.
 LEAST_ROWS = 512
-LEAST_STEPS = 256
 
 
 @dataclass(frozen=True)
@@ -28,24 +31,25 @@ class FullBatch:
 
 
 def schedule(
-    samples: int, padded: int, spec: LocalSpec | FullBatch, rng: np.random.Generator
+    rows: Indices, spec: LocalSpec | FullBatch, rng: np.random.Generator
 ) -> tuple[npt.NDArray[np.int32], int]:
-    """(steps padded, batch) sample indices, -1 for none, and the steps in an epoch.
+    """(steps padded, batch) of `rows`, the samples' places, -1 for none; the steps in an epoch.
 
     A fresh permutation per epoch; the last batch of an epoch may be short.
     """
-    batch = min(spec.batch_size, padded)
+    samples = len(rows)
+    batch = min(spec.batch_size, bucket(samples, LEAST_ROWS))
     per_epoch = -(-samples // batch)
-    order = np.full((spec.epochs, per_epoch * batch), -1, dtype=np.int32)
-    for epoch in order:
-        epoch[:samples] = rng.permutation(samples)
-    order = order.reshape(spec.epochs * per_epoch, batch)
-    return pad(order, bucket(len(order), LEAST_STEPS)), per_epoch
+    steps = spec.epochs * per_epoch
+    order = np.full((bucket(steps, _LEAST_PLACES // batch), batch), -1, dtype=np.int32)
+    for epoch in order[:steps].reshape(spec.epochs, per_epoch * batch):
+        epoch[:samples] = rows[rng.permutation(samples)]
+    return order, per_epoch
 
 
 def bucket(count: int, least: int) -> int:
-    """The next power of two: so many shapes compile, and no more."""
-    return max(least, 1 << (count - 1).bit_length())
+    """The next power of two that is not below `least`: so many shapes compile, and no more."""
+    return 1 << (max(count, least, 1) - 1).bit_length()
 
 
 def pad(array: Any, rows: int) -> Any:

@@ -274,13 +274,17 @@ def _top_up(shares: Shares, fewest: int) -> None:
 
 def share(config: TaskConfig, slot: int) -> Samples:
     """The samples of one slot, ready for the model; DataError for a slot that is not there."""
+    return _take(config.dataset, config.seed, places(config, slot))
+
+
+def places(config: TaskConfig, slot: int) -> Indices:
+    """Where a slot's samples are in `everything`; DataError for a slot that is not there."""
     if not 0 <= slot < config.participants:
         raise DataError(
             f"slot {slot}, but the task has {config.participants} shares (0 to "
             f"{config.participants - 1}). Use the participant's own slot."
         )
-    parts = _partition(config.dataset, config.participants, config.seed)
-    return _take(config.dataset, config.seed, parts[slot])
+    return _partition(config.dataset, config.participants, config.seed)[slot]
 
 
 def own_share(config: TaskConfig, table: private.Table) -> Samples:
@@ -319,14 +323,26 @@ def summary(spec: DatasetSpec, participants: int, seed: int) -> dict[str, Any]:
 
 
 def _take(spec: DatasetSpec, seed: int, indices: Indices) -> Samples:
-    return Samples(_prepared(spec, seed)[indices], load(spec).y[indices])
+    whole = everything(spec, seed)
+    return Samples(whole.x[indices], whole.y[indices])
+
+
+def everything(spec: DatasetSpec, seed: int) -> Samples:
+    """The whole data set, ready for the model. One object for as long as it is in memory."""
+    scale = scaling(spec, seed)
+    return _as_it_stands(load(spec)) if scale is None else _scaled(spec, seed)
+
+
+@lru_cache(maxsize=4)
+def _as_it_stands(dataset: Dataset) -> Samples:
+    return Samples(dataset.x, dataset.y)
 
 
 @lru_cache(maxsize=8)
-def _prepared(spec: DatasetSpec, seed: int) -> npt.NDArray[np.float32]:
-    dataset = load(spec)
-    scale = scaling(spec, seed)
-    return dataset.x if scale is None else scale.apply(dataset.x)
+def _scaled(spec: DatasetSpec, seed: int) -> Samples:
+    dataset, scale = load(spec), scaling(spec, seed)
+    assert scale is not None
+    return Samples(scale.apply(dataset.x), dataset.y)
 
 
 @dataclass(frozen=True, eq=False)

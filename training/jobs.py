@@ -2,11 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from training.canonical import check_address, check_hash, check_range, known, set_field
+
+_Item = TypeVar("_Item")
+
+GROUP_SAMPLES = 512  # trained in a second or two; a message and its answer cost some 5 ms
+
+
+def in_groups(
+    items: Sequence[_Item], samples: Callable[[_Item], int], workers: int
+) -> list[list[_Item]]:
+    """Short trainings that go to a worker together, in their order.
+
+    `samples` that one sees, over all epochs. A group has about GROUP_SAMPLES or is a single
+    training, and each of the `workers` processes can have equally much.
+    """
+    total = sum(map(samples, items))
+    each = max(1, -(-total // (workers * GROUP_SAMPLES)))  # groups of a process
+    share = total / (workers * each)
+    groups: list[list[_Item]] = []
+    before = 0
+    for item in items:
+        if not groups or before + samples(item) / 2 > share * len(groups):
+            groups.append([])
+        groups[-1].append(item)
+        before += samples(item)
+    return groups
 
 
 class _Record:

@@ -38,6 +38,16 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         return numba.njit(nogil=True)(function)
 
 
+@lru_cache(maxsize=1)
+def _threads() -> ThreadPoolExecutor:
+    """One set for all calls: to start threads takes as long as to hash a small update. What runs
+    on them never calls `pieces` or `side_by_side` itself."""
+    return ThreadPoolExecutor(THREADS)
+
+
+os.register_at_fork(after_in_child=_threads.cache_clear)  # threads do not survive a fork
+
+
 def pieces(size: int, work: Callable[[int, int], None], grain: int = PIECE) -> None:
     """`work(start, stop)` for every piece of `size` elements, on all threads."""
     starts = range(0, size, grain)
@@ -45,9 +55,8 @@ def pieces(size: int, work: Callable[[int, int], None], grain: int = PIECE) -> N
         for start in starts:
             work(start, min(start + grain, size))
         return
-    with ThreadPoolExecutor(min(THREADS, len(starts))) as pool:
-        for _ in pool.map(lambda start: work(start, min(start + grain, size)), starts):
-            pass
+    for _ in _threads().map(lambda start: work(start, min(start + grain, size)), starts):
+        pass
 
 
 def side_by_side(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
@@ -55,8 +64,7 @@ def side_by_side(work: Callable[[Item], Result], items: Sequence[Item]) -> list[
     hashing a file."""
     if len(items) == 1 or THREADS == 1:
         return [work(item) for item in items]
-    with ThreadPoolExecutor(min(THREADS, len(items))) as pool:
-        return list(pool.map(work, items))
+    return list(_threads().map(work, items))
 
 
 def flat(tensor: Float32) -> Float32:

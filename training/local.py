@@ -2,17 +2,21 @@
 
 Importing it imports TensorFlow (about 10 s): do so lazily, in a worker child.
 
-`training.programs` has what is compiled. Sample counts are padded to powers of two, so only a new
-power of two compiles again. Same job, same bytes: batches are drawn with NumPy from (seed, round,
-slot) and each process computes on its own fixed threads.
+`training.programs` has what is compiled. A task's data set is held whole as one tensor and a share
+is a list of places in it, so shares of any size run the same program; what somebody brings is
+padded to a power of two of rows. Same job, same bytes: batches are drawn with NumPy from (seed,
+round, slot) and each process computes on its own fixed threads.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +25,8 @@ from training import data, privacy, zoo
 from training.batches import LEAST_ROWS, FullBatch, bucket, pad, schedule
 from training.blobs import BlobStore
 from training.data import PURPOSE_SHUFFLE, Samples, generator
-from training.errors import TrainingError
-from training.programs import Engine, Training, engine_for
+from training.errors import BlobMissing, TrainingError
+from training.programs import Engine, Training, engine_for, held
 from training.specs import LocalSpec, TaskConfig, TrainJob, TrainResult, update_hash
 from training.weights import Float32, Weights, encode
 
@@ -72,19 +76,69 @@ def train(
     Raises BlobMissing, BlobCorrupt, DataError (slot, or a blob of another model), and
     TrainingError when the training diverged to NaN or infinity.
     """
-    started = time.perf_counter()
     config = TaskConfig.from_dict(job.config)
-    share = data.share(config, job.slot) if own is None else own
-    reference = blobs.open_weights(job.model_ref)
+    return _stored(_trained(job, config, blobs, progress, own, noise_secret), blobs)
+
+
+def train_all(
+    jobs: Sequence[TrainJob],
+    blobs: BlobStore,
+    progress: Callable[[TrainJob], Progress] | None = None,
+) -> list[TrainResult | TrainingError]:
+    """`train` for each, one after the other; an update is stored while the next is trained,
+    because a small share trains hardly longer than its update takes to reach the disk.
+
+    One that can't be trained does not keep the others from it: its error is in its place. But
+    BlobMissing is raised, because all jobs of a round need the same global model.
+    """
+    config: TaskConfig | None = None
+    with ThreadPoolExecutor(1) as writer:
+        coming: list[Future[TrainResult] | TrainingError] = []
+        for number, job in enumerate(jobs):
+            if config is None or job.config != jobs[number - 1].config:
+                config = TaskConfig.from_dict(job.config)
+            try:
+                trained = _trained(job, config, blobs, progress and progress(job))
+            except BlobMissing:
+                raise
+            except TrainingError as error:
+                coming.append(error)
+            else:
+                coming.append(writer.submit(_stored, trained, blobs))
+    return [one.result() if isinstance(one, Future) else one for one in coming]
+
+
+@dataclass(frozen=True, eq=False)
+class _Trained:
+    """An update that is not stored yet."""
+
+    job: TrainJob
+    started: float  # of time.perf_counter
+    data: bytes
+    samples: int
     loss: float | None
     accuracy: float | None
-    weights, loss, accuracy = fit(
-        config,
-        reference,
-        share,
-        generator(config.seed, PURPOSE_SHUFFLE, job.round, job.slot),
-        progress,
-    )
+
+
+def _trained(
+    job: TrainJob,
+    config: TaskConfig,
+    blobs: BlobStore,
+    progress: Progress | None = None,
+    own: Samples | None = None,
+    noise_secret: bytes | None = None,
+) -> _Trained:
+    started = time.perf_counter()
+    if own is None:
+        rows = data.places(config, job.slot)
+        samples = _of_task(config)
+    else:
+        rows, samples = np.arange(len(own)), _padded(own)
+    reference, start = _opened(blobs, job.model_ref, _engine_for(config), _plan(config))
+    loss: float | None
+    accuracy: float | None
+    rng = generator(config.seed, PURPOSE_SHUFFLE, job.round, job.slot)
+    weights, loss, accuracy = _fit(config, start, samples, rows, rng, progress)
     if not all(np.isfinite(tensor).all() for tensor in weights.values()):
         raise TrainingError(
             f"training of slot {job.slot} in round {job.round} diverged (NaN or infinity) at "
@@ -95,14 +149,19 @@ def train(
         key = privacy.noise_key(secret, **job.to_dict())
         weights = privacy.privatise(weights, reference, config.privacy.params, key)
         loss = accuracy = None
-    content_hash = blobs.put(encode(weights))
+    return _Trained(job, started, encode(weights), len(rows), loss, accuracy)
+
+
+def _stored(trained: _Trained, blobs: BlobStore) -> TrainResult:
+    job = trained.job
+    content_hash = blobs.put(trained.data)
     return TrainResult(
         content_hash=content_hash,
         update_hash=update_hash(job.participant, job.task_id, job.round, content_hash),
-        samples=len(share),
-        loss=loss,
-        accuracy=accuracy,
-        seconds=time.perf_counter() - started,
+        samples=trained.samples,
+        loss=trained.loss,
+        accuracy=trained.accuracy,
+        seconds=time.perf_counter() - trained.started,
         participant=job.participant,
         task_id=job.task_id,
         round=job.round,
@@ -118,22 +177,32 @@ def fit(
     progress: Progress | None = None,
 ) -> tuple[dict[str, Float32], float, float]:
     """New weights, and the mean loss and accuracy seen while training in the last epoch."""
-    engine = _engine_for(config)
+    start = _engine_for(config).start(weights, _plan(config))
+    return _fit(config, start, _padded(share), np.arange(len(share)), rng, progress)
+
+
+def _fit(
+    config: TaskConfig,
+    start: Any,
+    samples: tuple[Any, Any],
+    rows: data.Indices,
+    rng: np.random.Generator,
+    progress: Progress | None,
+) -> tuple[dict[str, Float32], float, float]:
+    """`fit` from `Engine.start` on those `rows` of samples that are held."""
     spec = _plan(config)
-    padded = bucket(len(share), LEAST_ROWS)
-    order, steps_per_epoch = schedule(len(share), padded, spec, rng)
+    order, steps_per_epoch = schedule(rows, spec, rng)
     steps = steps_per_epoch * spec.epochs
     training = Training(
-        engine,
-        engine.tensors(weights),
-        pad(share.x, padded),
-        pad(share.y, padded),
+        _engine_for(config),
+        start,
+        samples,
         order,
         last_epoch=steps - steps_per_epoch,
         spec=spec,
         mu=float(config.algorithm.params.get("mu", 0.0)),
     )
-    done, stride, total = 0, steps_per_epoch if progress else steps, len(share) * spec.epochs
+    done, stride, total = 0, steps_per_epoch if progress else steps, len(rows) * spec.epochs
     started = time.perf_counter()
     if progress:
         progress(0, total, 0.0)
@@ -142,13 +211,35 @@ def fit(
         training.advance(done, stop)
         done = stop
         if progress:
-            training.seen()  # waits for the result, so that the clock below is honest
+            training.found()  # waits for the result, so that the clock below is honest
             rate = done / max(time.perf_counter() - started, 1e-9)
-            samples = round(total * done / steps)
-            progress(samples, total, rate * total / steps)
+            progress(round(total * done / steps), total, rate * total / steps)
             stride = max(1, int(rate * _SECONDS_PER_CALL))
-    loss, correct, seen = training.seen()
-    return training.weights(), loss / seen, correct / seen
+    found, loss, correct, seen = training.found()
+    return found, loss / seen, correct / seen
+
+
+def _of_task(config: TaskConfig) -> tuple[Any, Any]:
+    return _resident(data.everything(config.dataset, config.seed))
+
+
+@lru_cache(maxsize=2)
+def _resident(samples: Samples) -> tuple[Any, Any]:
+    return held(samples.x), held(samples.y)
+
+
+def _padded(samples: Samples) -> tuple[Any, Any]:
+    rows = bucket(len(samples), LEAST_ROWS)
+    return held(pad(samples.x, rows)), held(pad(samples.y, rows))
+
+
+@lru_cache(maxsize=2)
+def _opened(
+    blobs: BlobStore, ref: str, engine: Engine, spec: LocalSpec | FullBatch
+) -> tuple[Weights, Any]:
+    """A global model, checked, and where a training from it begins: in a round many do."""
+    weights = blobs.open_weights(ref)
+    return weights, engine.start(weights, spec)
 
 
 def evaluate(config: TaskConfig, weights: Weights) -> Metrics:
@@ -192,14 +283,14 @@ def predictor(
     Inputs are padded to a power of two of rows, at least `least`; each of these compiles once.
     """
     engine = _engine_for(config)
-    tensors = engine.tensors(weights)
+    vector = held(engine.vector(weights))
 
     def logits_of(x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         parts = []
         for at in range(0, len(x), _EVALUATE_ROWS):
             rows = x[at : at + _EVALUATE_ROWS]
             padded = pad(rows, bucket(len(rows), least))
-            parts.append(engine.logits_of(tensors, padded)[: len(rows)])
+            parts.append(engine.logits_of(vector, padded)[: len(rows)])
         return np.concatenate(parts)
 
     return logits_of
@@ -211,7 +302,9 @@ def warm_up(config: TaskConfig | None = None) -> float:
     config = config or TaskConfig()
     weights = initial_weights(config)
     rng = generator(config.seed, PURPOSE_SHUFFLE, 0, 0)
-    trained, _loss, _accuracy = fit(config, weights, data.share(config, 0), rng)
+    start = _engine_for(config).start(weights, _plan(config))
+    rows = data.places(config, 0)
+    trained, _loss, _accuracy = _fit(config, start, _of_task(config), rows, rng, None)
     evaluate(config, trained)
     return time.perf_counter() - started
 

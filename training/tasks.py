@@ -13,8 +13,9 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from celery import current_app, shared_task
@@ -69,37 +70,38 @@ def initialise_model(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @shared_task(**_OPTIONS)
-def train_update(job: Mapping[str, Any], progress: str | None = None) -> dict[str, Any]:
-    """Runs a TrainJob; returns a TrainResult as a dict.
+def train_updates(
+    jobs: Sequence[Mapping[str, Any]], progress: str | None = None
+) -> list[dict[str, Any]]:
+    """Runs TrainJobs of one round; returns of each its TrainResult as a dict, or {"error": what
+    was wrong with this one}. `jobs.in_groups` says which to send together.
 
     `progress` names a Celery task that is sent {task_id, round, slot, participant, stage:
     "training", done, total, samples_per_second}, done and total in samples over all epochs.
     """
     from training import local
 
-    spec = TrainJob.from_dict(job)
-    reporter = Reporter(
-        progress,
-        {
-            "task_id": spec.task_id,
-            "round": spec.round,
-            "slot": spec.slot,
-            "participant": spec.participant,
-        },
-    )
-    result = local.train(
-        spec,
-        BlobStore.default(),
-        lambda done, total, rate: reporter.send("training", done, total, rate),
-    )
-    return result.to_dict()
+    reporter = Reporter(progress)
+
+    def watch(job: TrainJob) -> Callable[[int, int, float], None]:
+        names = ("task_id", "round", "slot", "participant")
+        subject = {name: getattr(job, name) for name in names}
+        return lambda done, total, rate: reporter.send(subject, "training", done, total, rate)
+
+    found = local.train_all([TrainJob.from_dict(job) for job in jobs], BlobStore.default(), watch)
+    return [
+        {"error": f"{type(one).__name__}: {one}"}
+        if isinstance(one, TrainingError)
+        else one.to_dict()
+        for one in found
+    ]
 
 
 @shared_task(**_OPTIONS)
 def aggregate_round(job: Mapping[str, Any], progress: str | None = None) -> dict[str, Any]:
     """Runs an AggregateJob; returns an AggregateResult as a dict.
 
-    `progress` as in `train_update`, with the stages "scoring" (done and total in updates),
+    `progress` as in `train_updates`, with the stages "scoring" (done and total in updates),
     "gain" (models evaluated, and the most there can be; only for scorings that need them) and
     "aggregating", and slot and participant None.
     """
@@ -107,11 +109,9 @@ def aggregate_round(job: Mapping[str, Any], progress: str | None = None) -> dict
     from training.round import aggregate_round as run
 
     spec = AggregateJob.from_dict(job)
-    reporter = Reporter(
-        progress,
-        {"task_id": spec.task_id, "round": spec.round, "slot": None, "participant": None},
-    )
-    return run(spec, BlobStore.default(), local.evaluate, reporter.send).to_dict()
+    subject = {"task_id": spec.task_id, "round": spec.round, "slot": None, "participant": None}
+    report = partial(Reporter(progress).send, subject)
+    return run(spec, BlobStore.default(), local.evaluate, report).to_dict()
 
 
 @shared_task(**{**_OPTIONS, "autoretry_for": (OSError,)}, throws=(TrainingError,))
@@ -128,9 +128,9 @@ def export_model(
     """
     from training import export
 
-    reporter = Reporter(progress, subject or {})
+    report = partial(Reporter(progress).send, subject or {})
     made = export.export(
-        TaskConfig.from_dict(config), model_ref, format, BlobStore.default(), reporter.send
+        TaskConfig.from_dict(config), model_ref, format, BlobStore.default(), report
     )
     return asdict(made)
 
@@ -178,18 +178,19 @@ class Reporter:
     Progress is for people watching: a broker that does not take it never stops the training.
     """
 
-    def __init__(self, name: str | None, subject: Mapping[str, Any]) -> None:
+    def __init__(self, name: str | None) -> None:
         self._name = name
-        self._subject = subject
         self._next = 0.0
 
-    def send(self, stage: str, done: int, total: int, rate: float = 0.0) -> None:
+    def send(
+        self, subject: Mapping[str, Any], stage: str, done: int, total: int, rate: float = 0.0
+    ) -> None:
         now = time.monotonic()
         if not self._name or now < self._next:
             return
         self._next = now + PROGRESS_SECONDS
         payload = {
-            **self._subject,
+            **subject,
             "stage": stage,
             "done": done,
             "total": total,
@@ -200,7 +201,7 @@ class Reporter:
                 self._name, args=[payload], queue=PROGRESS_QUEUE, ignore_result=True, retry=False
             )
         except OperationalError as error:
-            log.warning("progress of %s not sent: %s", self._subject, error)
+            log.warning("progress of %s not sent: %s", subject, error)
 
 
 @worker_process_init.connect

@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ Weights = Mapping[str, Float32]
 
 MAX_HEADER_BYTES = 1 << 20  # some 10,000 tensors; refuses to parse a header made to hurt
 _NAME = re.compile(r"[A-Za-z0-9_./:-]{1,200}")
+_LAYOUTS = 16  # headers of models that are remembered, each of MAX_HEADER_BYTES at most
 _CHUNK = 1 << 16  # elements: 512 KiB of float64, stays in the cache
 
 
@@ -38,17 +40,15 @@ def encode(weights: Weights) -> bytes:
         if not _NAME.fullmatch(name) or name == "__metadata__":
             raise ValueError(f"tensor name {name!r} must match {_NAME.pattern}")
     names = sorted(weights)
-    parts = [_header([(name, weights[name].shape) for name in names])]
-    parts += [
-        np.ascontiguousarray(weights[name]).astype("<f4", copy=False).tobytes() for name in names
-    ]
+    parts: list[Any] = [_header(tuple((name, weights[name].shape) for name in names))]
+    parts += [np.ascontiguousarray(weights[name], dtype="<f4").data for name in names]
     return b"".join(parts)
 
 
 def encoded_size(weights: Weights) -> int:
     """Bytes that `encode` would give; every update of one model has exactly this size."""
     names = sorted(weights)
-    header = _header([(name, weights[name].shape) for name in names])
+    header = _header(tuple((name, weights[name].shape) for name in names))
     return len(header) + sum(4 * weights[name].size for name in names)
 
 
@@ -127,7 +127,8 @@ def _all_finite(tensor: Float32) -> bool:
     )
 
 
-def _header(entries: Sequence[tuple[str, tuple[int, ...]]]) -> bytes:
+@lru_cache(maxsize=_LAYOUTS)
+def _header(entries: tuple[tuple[str, tuple[int, ...]], ...]) -> bytes:
     table: dict[str, Any] = {}
     offset = 0
     for name, shape in entries:
@@ -139,7 +140,10 @@ def _header(entries: Sequence[tuple[str, tuple[int, ...]]]) -> bytes:
     return len(text).to_bytes(8, "little") + text
 
 
-def _entries(data: Buffer) -> tuple[list[tuple[str, str, tuple[int, ...]]], int]:
+_Entry = tuple[str, str, tuple[int, ...]]  # name, dtype, shape
+
+
+def _entries(data: Buffer) -> tuple[tuple[_Entry, ...], int]:
     """(name, dtype, shape) of each tensor as the header claims, and where the tensors start."""
     size = len(data)
     if size < 8:
@@ -149,8 +153,13 @@ def _entries(data: Buffer) -> tuple[list[tuple[str, str, tuple[int, ...]]], int]
         raise BlobCorrupt(
             f"header of {header_bytes} bytes, but at most {min(MAX_HEADER_BYTES, size - 8)} fit"
         )
+    return _parsed(bytes(data[8 : 8 + header_bytes])), 8 + header_bytes
+
+
+@lru_cache(maxsize=_LAYOUTS)
+def _parsed(header: bytes) -> tuple[_Entry, ...]:
     try:
-        table = json.loads(bytes(data[8 : 8 + header_bytes]))
+        table = json.loads(header)
     except (ValueError, RecursionError) as error:
         raise BlobCorrupt(f"header is not JSON: {error}") from error
     if not isinstance(table, dict):
@@ -165,24 +174,22 @@ def _entries(data: Buffer) -> tuple[list[tuple[str, str, tuple[int, ...]]], int]
         if not all(type(side) is int and 0 <= side < 2**32 for side in shape):
             raise BlobCorrupt(f"tensor {name!r} has an impossible shape")
         entries.append((name, dtype, tuple(shape)))
-    return entries, 8 + header_bytes
+    return tuple(entries)
 
 
-def _views(
-    data: Buffer, entries: Sequence[tuple[str, str, tuple[int, ...]]], start: int
-) -> dict[str, Float32]:
-    canonical = _header(sorted((name, shape) for name, _dtype, shape in entries))
+def _views(data: Buffer, entries: tuple[_Entry, ...], start: int) -> dict[str, Float32]:
+    canonical = _header(tuple(sorted((name, shape) for name, _dtype, shape in entries)))
     if bytes(data[:start]) != canonical:
         raise BlobCorrupt("header is not in canonical form (sorted names, packed, no metadata)")
-    expected = start + sum(4 * math.prod(shape) for _name, _dtype, shape in entries)
+    sizes = [math.prod(shape) for _name, _dtype, shape in entries]
+    expected = start + 4 * sum(sizes)
     if len(data) != expected:
         raise BlobCorrupt(f"{len(data)} bytes, but the header promises {expected}")
+    everything = np.frombuffer(data, dtype="<f4", offset=start)
+    everything.flags.writeable = False
     views: dict[str, Float32] = {}
-    offset = start
-    for name, _dtype, shape in entries:
-        count = math.prod(shape)
-        view = np.frombuffer(data, dtype="<f4", count=count, offset=offset).reshape(shape)
-        view.flags.writeable = False
-        views[name] = view
-        offset += 4 * count
+    at = 0
+    for (name, _dtype, shape), size in zip(entries, sizes, strict=True):
+        views[name] = everything[at : at + size].reshape(shape)
+        at += size
     return views

@@ -10,7 +10,7 @@ from argparse import ArgumentParser
 from typing import TYPE_CHECKING, Any
 
 from bcfl_site.benchmarks.training import MODELS
-from bcfl_site.benchmarks.workers import one_round, start, workers
+from bcfl_site.benchmarks.workers import workers
 from training.specs import ALGORITHMS
 
 if TYPE_CHECKING:
@@ -50,12 +50,12 @@ def run(options: dict[str, Any]) -> dict[str, Any]:
         tempfile.TemporaryDirectory() as folder,
         workers(options["workers"], folder) as pool,
     ):
-        model_ref = start(pool, config, options["workers"])
+        model_ref = pool.start(config)
         for number in range(1, options["rounds"] + 1):
             rng = generator(config.seed, PURPOSE_CHOICE, number)
             slots = sorted(rng.permutation(config.participants)[:chosen].tolist())
-            seconds, _, loss, model_ref = one_round(pool, config, folder, slots, number, model_ref)
-            curve.append(pool.submit(_evaluate, config.to_dict(), model_ref).result())
+            seconds, _, loss, model_ref = pool.one_round(config, slots, number, model_ref)
+            curve.append(pool.ask(_evaluate, config.to_dict(), model_ref))
             sys.stderr.write(
                 f"round {number}: {100 * curve[-1]:.2f} % on the test part, training loss "
                 f"{loss:.4f}, {seconds:.1f} s\n"

@@ -7,12 +7,11 @@ import os
 import tempfile
 import time
 from argparse import ArgumentParser
-from concurrent.futures import ProcessPoolExecutor
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from bcfl_site.benchmarks import columns
-from bcfl_site.benchmarks.workers import jobs, start, train, workers
+from bcfl_site.benchmarks.workers import TASK, Workers, workers
 from training.specs import DATASETS, MODELS
 
 if TYPE_CHECKING:
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
     from training.specs import AggregateJob, AggregateResult
 
 HELP = "What the chain adds to a round: the same task with and without it, in turns."
-
-TASK = 1
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -56,7 +53,7 @@ def run(options: dict[str, Any]) -> dict[str, Any]:
     ):
         for _ in range(options["repeat"]):
             on.append(_with_chain(stack, options))
-            off.append(_without_chain(pool, options["workers"], on[-1]["config"]))
+            off.append(_without_chain(pool, on[-1]["config"]))
     sides: dict[str, dict[str, Any]] = {}
     for name, tasks in (("on", on), ("off", off)):
         rounds = [seconds for task in tasks for seconds in task["rounds"]]
@@ -118,24 +115,22 @@ def _with_chain(stack: Stack, options: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _without_chain(
-    pool: ProcessPoolExecutor, processes: int, plain: dict[str, Any]
-) -> dict[str, Any]:
+def _without_chain(pool: Workers, plain: dict[str, Any]) -> dict[str, Any]:
     from training.specs import AggregateJob, TaskConfig, UpdateRef
 
     config = TaskConfig.from_dict(plain)
-    model_ref, state_ref = start(pool, config, processes), ""
+    model_ref, state_ref = pool.start(config), ""
     members = [f"0x{slot + 1:040x}" for slot in range(config.participants)]
     rounds, accuracy = [], 0.0
     for number in range(1, config.rounds + 1):
         started = time.perf_counter()
-        trained = pool.map(train, jobs(config, range(config.participants), number, model_ref))
+        trained, _ = pool.train(config, range(config.participants), number, model_ref)
         updates = [
             UpdateRef(members[slot], content_hash, samples, slot)
-            for slot, (content_hash, samples, *_) in enumerate(trained)
+            for slot, (content_hash, samples, _) in enumerate(trained)
         ]
         job = AggregateJob(plain, TASK, number, model_ref, updates, members, state_ref)
-        result = pool.submit(_aggregate, job).result()
+        result = pool.ask(_aggregate, job)
         model_ref, state_ref, accuracy = result.model_hash, result.state_ref, result.accuracy
         rounds.append(time.perf_counter() - started)
     return {"rounds": rounds[1:], "accuracy": accuracy}

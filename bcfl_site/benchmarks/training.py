@@ -9,7 +9,6 @@ import sys
 import tempfile
 from argparse import ArgumentParser
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 
-from bcfl_site.benchmarks.workers import jobs, one_round, start, train, workers
+from bcfl_site.benchmarks.workers import Workers, jobs, train, workers
 from training.specs import DATASETS
 
 if TYPE_CHECKING:
@@ -56,14 +55,17 @@ def run(options: dict[str, Any]) -> dict[str, Any]:
         workers(options["workers"], folder) as pool,
         _plain(config, options["participants"], folder) as plain,
     ):
-        model_ref = start(pool, config, options["workers"])
+        model_ref = pool.start(config)
         plain()  # both sides have compiled once before anything is timed
+        many = _Many(pool, options) if options["many"] else None
         ours, theirs, cpu, losses = [], [], [], []
         for number in range(1, options["rounds"] + 1):
-            seconds, used, loss, model_ref = one_round(
-                pool, config, folder, range(options["participants"]), number, model_ref
+            seconds, used, loss, model_ref = pool.one_round(
+                config, range(options["participants"]), number, model_ref
             )
             ours.append(seconds)
+            if many:
+                many.round(number)
             answer = plain()
             theirs.append(answer["seconds"])
             cpu.append((used, answer["cpu_seconds"]))
@@ -80,10 +82,10 @@ def run(options: dict[str, Any]) -> dict[str, Any]:
             "cpu_seconds": cpu,
             "cpu_ratio": median(plain for _, plain in cpu) / median(mine for mine, _ in cpu),
             "losses": losses,
-            "overhead_ms": 1000 * pool.submit(_overhead, config.to_dict(), model_ref).result(),
+            "overhead_ms": 1000 * pool.ask(_overhead, config.to_dict(), model_ref),
         }
-        if options["many"]:
-            report["many"] = _many(pool, folder, options, median(ours))
+        if many:
+            report["many"] = many.report(ours)
     return report
 
 
@@ -108,7 +110,8 @@ def table(report: dict[str, Any]) -> str:
         many = report["many"]
         lines.append(
             f"{many['participants']} participants × {many['samples']} samples: "
-            f"{median(many['seconds']):.3f} s, {many['ratio']:.2f} times the round above"
+            f"{median(many['seconds']):.3f} s, {many['ratio']:.2f} times the round of few "
+            "before it (medians)"
         )
     return "\n".join(lines)
 
@@ -187,26 +190,34 @@ def _overhead(config: dict[str, Any], model_ref: str) -> float:
     seconds: list[list[float]] = [[], []]
     for number in range(12):
         for at, spec in enumerate((once, TaskConfig.from_dict(twice))):
-            seconds[at].append(train(jobs(spec, [0], number, model_ref)[0])[3])
+            seconds[at].append(train(jobs(spec, [0], number, model_ref))[1])
     single, double = (median(values[2:]) for values in seconds)  # the first two compile
     return 2 * single - double
 
 
-def _many(
-    pool: ProcessPoolExecutor, folder: str, options: dict[str, Any], few: float
-) -> dict[str, Any]:
-    participants, samples = 10 * options["participants"], options["samples"] // 10
-    config = _config(options, participants, samples)
-    model_ref = start(pool, config, options["workers"])
-    seconds = []
-    for number in range(1, options["rounds"] + 1):
-        taken, _, _, model_ref = one_round(
-            pool, config, folder, range(participants), number, model_ref
+class _Many:
+    """Ten times the participants with a tenth of the samples each."""
+
+    def __init__(self, pool: Workers, options: dict[str, Any]) -> None:
+        self._pool = pool
+        self._samples = options["samples"] // 10
+        self._slots = range(10 * options["participants"])
+        self._config = _config(options, len(self._slots), self._samples)
+        self._model_ref = pool.start(self._config)
+        self._seconds: list[float] = []
+
+    def round(self, number: int) -> None:
+        taken, _, _, self._model_ref = self._pool.one_round(
+            self._config, self._slots, number, self._model_ref
         )
-        seconds.append(taken)
-    return {
-        "participants": participants,
-        "samples": samples,
-        "seconds": seconds,
-        "ratio": median(seconds) / few,
-    }
+        self._seconds.append(taken)
+
+    def report(self, few: list[float]) -> dict[str, Any]:
+        """`ratio`: the median of the rounds', each beside the round of few just before it."""
+        ratios = [mine / theirs for mine, theirs in zip(self._seconds, few, strict=True)]
+        return {
+            "participants": len(self._slots),
+            "samples": self._samples,
+            "seconds": self._seconds,
+            "ratio": median(ratios),
+        }

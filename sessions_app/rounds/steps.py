@@ -176,6 +176,7 @@ def _train_and_submit(task: Task, round_: Round, active: list[Participant]) -> N
     addresses = {member.address for member in active}
     submitted = set(round_.updates.values_list("participant__address", flat=True))
     now = timezone.now()
+    due = []
     for seat in task.seats.select_related("account"):
         if seat.account.address not in addresses - submitted:
             continue
@@ -185,10 +186,13 @@ def _train_and_submit(task: Task, round_: Round, active: list[Participant]) -> N
         if run.status == TrainingRun.Status.TRAINED:
             _submit_update(run)
         elif task.paused_at is None and (created or _lease_is_over(run.lease_until, now)):
-            _dispatch_training(task, round_, run, now)
+            due += _take_up(task, run, now)
+    if due:
+        jobs.updates_train(task, round_, due)
 
 
-def _dispatch_training(task: Task, round_: Round, run: TrainingRun, now: datetime) -> None:
+def _take_up(task: Task, run: TrainingRun, now: datetime) -> list[TrainingRun]:
+    """The run if it is to be sent to a worker; none when too many have lost it."""
     if run.attempts >= MAX_ATTEMPTS:
         if run.status != TrainingRun.Status.FAILED:
             run.status = TrainingRun.Status.FAILED
@@ -198,16 +202,16 @@ def _dispatch_training(task: Task, round_: Round, run: TrainingRun, now: datetim
             )
             run.save(update_fields=("status", "error"))
             publish.task_changed(task.pk, ("now", "participants"))
-        return
+        return []
     if run.attempts and not run.error:
         run.error = LOST
     run.status = TrainingRun.Status.QUEUED
     run.attempts += 1
     run.lease_until = now + TrainingRun.QUEUE_LEASE
     run.save(update_fields=("status", "attempts", "lease_until", "error"))
-    jobs.update_train(task, round_, run)
     if run.error:
         publish.task_changed(task.pk, ("now", "participants"))
+    return [run]
 
 
 def _submit_update(run: TrainingRun) -> None:

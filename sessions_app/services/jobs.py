@@ -6,12 +6,16 @@ them is committed, so a worker never meets a row that does not exist yet.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from celery import Signature, signature
 from celery import Task as CeleryTask
+from django.conf import settings
 from django.db import transaction
 
 from sessions_app.models import ModelFile, Round, RoundRun, Task, TrainingRun
 from training import tasks as training_tasks
+from training.jobs import in_groups
 from training.specs import AggregateJob, TrainJob, UpdateRef
 
 PROGRESS = "sessions_app.tasks.training_progress"
@@ -28,22 +32,38 @@ def model_initialise(task: Task) -> None:
     )
 
 
-def update_train(task: Task, round_: Round, run: TrainingRun) -> None:
+def updates_train(task: Task, round_: Round, runs: Sequence[TrainingRun]) -> None:
+    """Short trainings go together, but what has failed before goes alone."""
+    assert task.config is not None
+    epochs = task.config["local"]["epochs"]
+    fresh = [run for run in runs if run.attempts <= 1]
+    groups = in_groups(
+        fresh, lambda run: run.seat.samples * epochs, settings.CELERY_WORKER_CONCURRENCY
+    )
+    for group in [*groups, *([run] for run in runs if run.attempts > 1)]:
+        _group_train(task, round_, group)
+
+
+def _group_train(task: Task, round_: Round, runs: list[TrainingRun]) -> None:
     assert task.config is not None
     assert task.onchain_id is not None
-    job = TrainJob(
-        config=task.config,
-        round=round_.number,
-        slot=run.seat.slot,
-        participant=run.seat.account.address,
-        task_id=task.onchain_id,
-        model_ref=round_.base_model_hash,
-    )
+    jobs = [
+        TrainJob(
+            config=task.config,
+            round=round_.number,
+            slot=run.seat.slot,
+            participant=run.seat.account.address,
+            task_id=task.onchain_id,
+            model_ref=round_.base_model_hash,
+        ).to_dict()
+        for run in runs
+    ]
+    keys = [run.pk for run in runs]
     _send_on_commit(
-        training_tasks.train_update,
-        job.to_dict(),
-        done=signature("sessions_app.tasks.update_ready", args=(run.pk,)),
-        failed=signature("sessions_app.tasks.job_failed", args=("update", run.pk)),
+        training_tasks.train_updates,
+        jobs,
+        done=signature("sessions_app.tasks.updates_ready", args=(keys,)),
+        failed=signature("sessions_app.tasks.job_failed", args=("updates", keys)),
         progress=PROGRESS,
     )
 
