@@ -13,8 +13,8 @@ from training.specs import LocalSpec
 Indices = npt.NDArray[np.int64]
 
 # Schedules are padded to a power of two of steps, and to no fewer than this many numbers in all:
-# a longer training seldom needs a function of its own. 64 KiB.
-_LEAST_PLACES = 1 << 14
+# a longer training seldom needs a function of its own. 16 KiB.
+_LEAST_PLACES = 1 << 12
 # What is not in a resident data set is padded to a power of two of rows, at least this many.
 LEAST_ROWS = 512
 

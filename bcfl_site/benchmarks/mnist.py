@@ -54,11 +54,12 @@ def run(options: dict[str, Any]) -> dict[str, Any]:
         for number in range(1, options["rounds"] + 1):
             rng = generator(config.seed, PURPOSE_CHOICE, number)
             slots = sorted(rng.permutation(config.participants)[:chosen].tolist())
-            seconds, _, loss, model_ref = pool.one_round(config, slots, number, model_ref)
+            done = pool.one_round(config, slots, number, model_ref)
+            model_ref = done.model_ref
             curve.append(pool.ask(_evaluate, config.to_dict(), model_ref))
             sys.stderr.write(
                 f"round {number}: {100 * curve[-1]:.2f} % on the test part, training loss "
-                f"{loss:.4f}, {seconds:.1f} s\n"
+                f"{done.loss:.4f}, {done.seconds:.1f} s\n"
             )
             sys.stderr.flush()
             if curve[-1] >= options["target"]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 
-from bcfl_site.benchmarks.workers import Workers, jobs, train, workers
+from bcfl_site.benchmarks.workers import Round, Workers, jobs, train, workers
 from training.specs import DATASETS
 
 if TYPE_CHECKING:
@@ -60,16 +60,15 @@ def run(options: dict[str, Any]) -> dict[str, Any]:
         many = _Many(pool, options) if options["many"] else None
         ours, theirs, cpu, losses = [], [], [], []
         for number in range(1, options["rounds"] + 1):
-            seconds, used, loss, model_ref = pool.one_round(
-                config, range(options["participants"]), number, model_ref
-            )
-            ours.append(seconds)
+            done = pool.one_round(config, range(options["participants"]), number, model_ref)
+            model_ref = done.model_ref
+            ours.append(done.seconds)
             if many:
-                many.round(number)
+                many.round(number, beside=done)
             answer = plain()
             theirs.append(answer["seconds"])
-            cpu.append((used, answer["cpu_seconds"]))
-            losses.append((loss, answer["loss"]))
+            cpu.append((done.cpu_seconds, answer["cpu_seconds"]))
+            losses.append((done.loss, answer["loss"]))
         samples = options["participants"] * options["samples"] * options["epochs"]
         report = {
             **{name: options[name] for name in ("dataset", "model", "participants", "samples")},
@@ -85,7 +84,7 @@ def run(options: dict[str, Any]) -> dict[str, Any]:
             "overhead_ms": 1000 * pool.ask(_overhead, config.to_dict(), model_ref),
         }
         if many:
-            report["many"] = many.report(ours)
+            report["many"] = many.report()
     return report
 
 
@@ -110,8 +109,8 @@ def table(report: dict[str, Any]) -> str:
         many = report["many"]
         lines.append(
             f"{many['participants']} participants × {many['samples']} samples: "
-            f"{median(many['seconds']):.3f} s, {many['ratio']:.2f} times the round of few "
-            "before it (medians)"
+            f"{median(many['seconds']):.3f} s a round, {many['ratio']:.2f} times the one of few "
+            f"before it (medians); training alone {many['training_ratio']:.2f} times"
         )
     return "\n".join(lines)
 
@@ -204,20 +203,21 @@ class _Many:
         self._slots = range(10 * options["participants"])
         self._config = _config(options, len(self._slots), self._samples)
         self._model_ref = pool.start(self._config)
-        self._seconds: list[float] = []
+        self._pairs: list[tuple[Round, Round]] = []  # many, few
 
-    def round(self, number: int) -> None:
-        taken, _, _, self._model_ref = self._pool.one_round(
-            self._config, self._slots, number, self._model_ref
-        )
-        self._seconds.append(taken)
+    def round(self, number: int, beside: Round) -> None:
+        done = self._pool.one_round(self._config, self._slots, number, self._model_ref)
+        self._model_ref = done.model_ref
+        self._pairs.append((done, beside))
 
-    def report(self, few: list[float]) -> dict[str, Any]:
-        """`ratio`: the median of the rounds', each beside the round of few just before it."""
-        ratios = [mine / theirs for mine, theirs in zip(self._seconds, few, strict=True)]
+    def report(self) -> dict[str, Any]:
+        """The ratios are medians of the rounds', each beside the round of few just before it."""
         return {
             "participants": len(self._slots),
             "samples": self._samples,
-            "seconds": self._seconds,
-            "ratio": median(ratios),
+            "seconds": [many.seconds for many, _ in self._pairs],
+            "ratio": median(many.seconds / few.seconds for many, few in self._pairs),
+            "training_ratio": median(
+                many.training_seconds / few.training_seconds for many, few in self._pairs
+            ),
         }

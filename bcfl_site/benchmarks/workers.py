@@ -21,6 +21,17 @@ Trained = tuple[str, int, float]  # an update's hash, its samples and its loss
 
 
 @dataclass(frozen=True)
+class Round:
+    """`seconds` in all and of them those of training; processor seconds of all processes."""
+
+    seconds: float
+    training_seconds: float
+    cpu_seconds: float
+    loss: float  # mean of the participants'
+    model_ref: str
+
+
+@dataclass(frozen=True)
 class Workers:
     """One-threaded processes with a blob store in `folder`."""
 
@@ -57,9 +68,8 @@ class Workers:
 
     def one_round(
         self, config: TaskConfig, slots: Sequence[int], number: int, model_ref: str
-    ) -> tuple[float, float, float, str]:
-        """Seconds, processor seconds of all processes, mean loss and the new model of a round
-        through blobs, as in production."""
+    ) -> Round:
+        """Training and averaging through blobs, as in production."""
         from training.aggregation import Update, aggregate, initial_state
         from training.blobs import BlobStore
         from training.weights import encode
@@ -67,6 +77,7 @@ class Workers:
         blobs = BlobStore(self.folder)
         started, used = time.perf_counter(), time.process_time()
         trained, theirs = self.train(config, slots, number, model_ref)
+        training_seconds = time.perf_counter() - started
         state = aggregate(
             config.algorithm,
             initial_state(config.algorithm, blobs.open_weights(model_ref)),
@@ -76,9 +87,13 @@ class Workers:
             ],
         )
         new_ref = blobs.put(encode(state.weights))
-        seconds = time.perf_counter() - started
-        processor = time.process_time() - used + theirs
-        return seconds, processor, sum(loss for *_, loss in trained) / len(trained), new_ref
+        return Round(
+            seconds=time.perf_counter() - started,
+            training_seconds=training_seconds,
+            cpu_seconds=time.process_time() - used + theirs,
+            loss=sum(loss for *_, loss in trained) / len(trained),
+            model_ref=new_ref,
+        )
 
 
 @contextmanager

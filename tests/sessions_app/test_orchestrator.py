@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from django.utils import timezone
 
 from chain.accounts import account_derive
 from chain.models import Account, OutgoingTransaction
-from sessions_app.models import Seat, Task, TokenBalance
+from sessions_app import tasks
+from sessions_app.models import Seat, Task, TokenBalance, TrainingRun
 from sessions_app.projection.tables import TaskProjection
-from sessions_app.rounds import orchestrator
+from sessions_app.rounds import orchestrator, steps
+from sessions_app.services import jobs
 from sessions_app.services.tasks import FLT
+from tests import factories
 from tests.sessions_app.script import CONTRACT, Script, word
+from training import tasks as training_tasks
 
 pytestmark = pytest.mark.django_db
 Status = OutgoingTransaction.Status
@@ -144,3 +150,52 @@ def test_hosted_stakes_come_back_when_the_task_has_ended(operator: Account) -> N
     script.emit("StakeReturned", taskId=1, participant=seat.address, amount=10)
     TaskProjection().apply(script.network, script.events[-1:])
     assert orchestrator.unfinished_tasks() == []
+
+
+Sent = list[tuple[list[int], list[int]]]
+
+
+@pytest.fixture
+def trainings(monkeypatch: pytest.MonkeyPatch) -> Sent:
+    """(slots, keys of the runs) of each message that a commit would send to the workers."""
+    sent: Sent = []
+
+    def send(task: object, trained: list[dict[str, int]], *, done: Any, **_: object) -> None:
+        assert task is training_tasks.train_updates
+        sent.append(([job["slot"] for job in trained], done.args[0]))
+
+    monkeypatch.setattr(jobs, "_send_on_commit", send)
+    return sent
+
+
+def test_short_trainings_go_to_a_worker_together_and_failed_ones_alone(
+    trainings: Sent, settings: Any
+) -> None:
+    settings.CELERY_WORKER_CONCURRENCY = 1
+    task = factories.running_task(factories.user("operator"), rounds=0).task
+    assert task.config is not None
+    task.config["local"]["epochs"] = 1
+    task.seats.update(samples=100)
+    TrainingRun.objects.all().delete()
+    steps.advance_round(task)
+    runs = list(TrainingRun.objects.order_by("seat__slot"))
+    assert trainings == [([run.seat.slot for run in runs], [run.pk for run in runs])]
+    assert len(runs) > 2
+    assert {run.attempts for run in runs} == {1}
+
+    # The worker answers: one is trained, one is not; the others' worker died.
+    lost = [run.pk for run in runs[2:]]
+    result = {"content_hash": word(1), "update_hash": word(2), "samples": 100, "seconds": 0.1}
+    answers = [
+        {**result, "loss": 0.5, "accuracy": 0.9},
+        {"error": "TrainingError: it diverged."},
+    ]
+    tasks.updates_ready(answers, [run.pk for run in runs[:2]])
+    tasks.job_failed(None, RuntimeError("died"), None, "updates", lost)
+    trained, failed, *_ = TrainingRun.objects.order_by("seat__slot")
+    assert (trained.status, trained.content_hash) == (TrainingRun.Status.TRAINED, word(1))
+    assert failed.error == "TrainingError: it diverged."
+
+    trainings.clear()
+    steps.advance_round(task)
+    assert trainings == [([run.seat.slot], [run.pk]) for run in runs[1:]]

@@ -397,6 +397,44 @@ def test_other_participants_and_rounds_compile_nothing_again(blobs: BlobStore) -
     assert run.experimental_get_tracing_count() == before
 
 
+def test_shares_of_any_size_run_the_same_program(blobs: BlobStore) -> None:
+    """A share is a list of places in the data set, which is held once."""
+    lopsided = DatasetSpec(partition="quantity", alpha=0.3)
+    config = replace(LOGISTIC, dataset=lopsided, participants=20)
+    model_ref = start(config, blobs)
+    sizes = [len(data.share(config, slot)) for slot in range(20)]
+    assert max(sizes) > 20 * min(sizes)
+    engine = local._engine_for(config)
+    ready = set(engine.ready)
+    for slot in range(20):
+        local.train(job(config, model_ref, slot), blobs)
+    assert len(set(engine.ready) - ready) <= 1
+
+
+def test_trained_together_or_alone_an_update_is_the_same(blobs: BlobStore, tmp_path: Path) -> None:
+    config = replace(LOGISTIC, participants=12)
+    model_ref = start(config, blobs)
+    jobs = [job(config, model_ref, slot) for slot in range(12)]
+    other = replace(config, seed=2)  # each job goes by its own configuration
+    jobs.append(job(other, model_ref, 3))
+    alone = [local.train(one, blobs).content_hash for one in jobs]
+    elsewhere = BlobStore(tmp_path / "elsewhere")
+    elsewhere.put(blobs.get(model_ref))
+    seen: list[tuple[int, int, int]] = []
+
+    def watch(one: TrainJob) -> Any:
+        return lambda done, total, rate: seen.append((one.slot, done, total))
+
+    together = local.train_all(jobs, elsewhere, watch)
+    assert [one.content_hash for one in together] == alone
+    assert len(set(alone)) == 13
+    assert all(elsewhere.exists(ref) for ref in alone)
+    assert {slot for slot, _, _ in seen} == set(range(12))
+    assert together[0].samples == seen[0][2] // config.local.epochs
+    with pytest.raises(BlobMissing):
+        local.train_all([job(config, keccak_hex(b"nothing"))], elsewhere)
+
+
 def test_training_that_diverges_is_an_error_and_stores_nothing(blobs: BlobStore) -> None:
     config = TaskConfig(local=LocalSpec(learning_rate=10.0))
     weights = {name: tensor * 1e30 for name, tensor in local.initial_weights(config).items()}

@@ -6,10 +6,13 @@ from typing import Any
 import pytest
 from eth_abi import encode as abi_encode
 from eth_hash.auto import keccak
+from hypothesis import given
+from hypothesis import strategies as st
 
 from training import aggregation, data
 from training.choices import Parameter
 from training.errors import SpecError, TrainingError, UpdateRejected
+from training.jobs import GROUP_SAMPLES, in_groups
 from training.specs import (
     ALGORITHMS,
     DATASETS,
@@ -223,3 +226,30 @@ def test_errors_survive_pickling_between_processes() -> None:
         assert isinstance(again, TrainingError)
         assert str(again) == str(error)
         assert vars(again) == vars(error)
+
+
+@given(samples=st.lists(st.integers(1, 5000), min_size=1, max_size=200), workers=st.integers(1, 16))
+def test_groups_hold_every_training_once_and_none_is_long(samples: list[int], workers: int) -> None:
+    numbered = list(enumerate(samples))
+    groups = in_groups(numbered, lambda item: item[1], workers)
+    assert [item for group in groups for item in group] == numbered
+    assert all(groups)
+    longest = max(samples)
+    for group in groups:
+        assert sum(size for _, size in group) <= GROUP_SAMPLES + longest
+
+
+@pytest.mark.parametrize(
+    ("participants", "samples", "workers", "sizes"),
+    [
+        (10, 600, 2, [1] * 10),  # as long as a group: nobody waits for another's end
+        (10, 60, 2, [5, 5]),  # every process has as much to do
+        (100, 60, 2, [8, 9, 8, 8, 9, 8, 8, 9, 8, 8, 9, 8]),
+        (1, 60, 8, [1]),
+    ],
+)
+def test_short_trainings_go_together(
+    participants: int, samples: int, workers: int, sizes: list[int]
+) -> None:
+    groups = in_groups(range(participants), lambda _: samples, workers)
+    assert [len(group) for group in groups] == sizes

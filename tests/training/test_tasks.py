@@ -66,12 +66,13 @@ def test_a_whole_round_through_the_tasks(blobs: BlobStore, control: Any) -> None
     assert initial["bytes"] == blobs.size(initial["model_hash"])
     assert 0 <= initial["accuracy"] < 0.5
 
-    trained = []
-    for slot, member in enumerate(MEMBERS):
-        job = TrainJob(CONFIG.to_dict(), 1, slot, member, 7, initial["model_hash"])
-        plain = json.loads(json.dumps(job.to_dict()))
-        result = tasks.train_update(plain, progress="sessions_app.tasks.progress")
-        trained.append(TrainResult.from_dict(json.loads(json.dumps(result))))
+    jobs = [
+        TrainJob(CONFIG.to_dict(), 1, slot, member, 7, initial["model_hash"]).to_dict()
+        for slot, member in enumerate(MEMBERS)
+    ]
+    plain = json.loads(json.dumps(jobs))
+    results = tasks.train_updates(plain, progress="sessions_app.tasks.progress")
+    trained = [TrainResult.from_dict(json.loads(json.dumps(result))) for result in results]
     assert [one.samples for one in trained] == initial["samples"]
     reports = control()
     assert {name for name, _ in reports} == {"sessions_app.tasks.progress"}
@@ -109,7 +110,7 @@ def test_a_whole_round_through_the_tasks(blobs: BlobStore, control: Any) -> None
 
 
 def test_task_names_queue_and_delivery() -> None:
-    for task in (tasks.initialise_model, tasks.train_update, tasks.aggregate_round):
+    for task in (tasks.initialise_model, tasks.train_updates, tasks.aggregate_round):
         assert task.name == f"training.tasks.{task.__name__}"
         assert task.acks_late
         assert task.reject_on_worker_lost
@@ -118,18 +119,33 @@ def test_task_names_queue_and_delivery() -> None:
 def test_missing_blob_and_bad_job_reach_the_caller(blobs: BlobStore) -> None:
     job = TrainJob(CONFIG.to_dict(), 1, 0, MEMBERS[0], 7, keccak_hex(b"nothing")).to_dict()
     with pytest.raises(BlobMissing):
-        tasks.train_update(job)
+        tasks.train_updates([job])
     with pytest.raises(SpecError, match=r"TrainJob\.colour"):
-        tasks.train_update({**job, "colour": "red"})
+        tasks.train_updates([{**job, "colour": "red"}])
+
+
+def test_one_that_cannot_be_trained_keeps_nobody_else_from_it(blobs: BlobStore) -> None:
+    model_ref = tasks.initialise_model(CONFIG.to_dict())["model_hash"]
+    jobs = [
+        TrainJob(CONFIG.to_dict(), 1, slot, MEMBERS[0], 7, model_ref).to_dict()
+        for slot in (0, 5, 1)
+    ]
+    first, none, last = tasks.train_updates(jobs)
+    assert none == {
+        "error": "DataError: slot 5, but the task has 2 shares (0 to 1). Use the participant's "
+        "own slot."
+    }
+    for result in (first, last):
+        assert blobs.exists(result["content_hash"])
 
 
 def test_at_most_four_reports_a_second(control: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
     monkeypatch.setattr(tasks.time, "monotonic", lambda: clock[0])
-    reporter = tasks.Reporter("somewhere.progress", {"task_id": 1})
+    reporter = tasks.Reporter("somewhere.progress")
     for step in range(200):  # two seconds, a call every 10 ms
         clock[0] = 100.0 + step / 100
-        reporter.send("training", step, 200, 123.456)
+        reporter.send({"task_id": 1}, "training", step, 200, 123.456)
     reports = control()
     assert len(reports) == 8
     assert reports[0] == (
@@ -139,7 +155,7 @@ def test_at_most_four_reports_a_second(control: Any, monkeypatch: pytest.MonkeyP
 
 
 def test_nobody_listening_sends_nothing(control: Any) -> None:
-    tasks.Reporter(None, {}).send("training", 1, 2)
+    tasks.Reporter(None).send({}, "training", 1, 2)
     assert control() == []
 
 
@@ -151,7 +167,7 @@ def test_broker_that_is_down_does_not_stop_the_training(
             raise OperationalError("connection refused")
 
     monkeypatch.setattr(tasks, "current_app", Down())
-    tasks.Reporter("a.b", {"task_id": 1}).send("training", 1, 2)
+    tasks.Reporter("a.b").send({"task_id": 1}, "training", 1, 2)
     assert "connection refused" in caplog.text
 
 
