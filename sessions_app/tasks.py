@@ -52,12 +52,11 @@ def model_ready(result: dict[str, Any], task_id: int) -> None:
 
 
 @shared_task
-def updates_ready(results: list[dict[str, Any]], run_ids: list[int]) -> None:
-    for result, run_id in zip(results, run_ids, strict=True):
-        if "error" in result:
-            round_steps.training_failed(run_id, result["error"])
-        else:
-            round_steps.update_trained(run_id, result)
+def update_ready(result: dict[str, Any], run_id: int) -> None:
+    if "error" in result:
+        round_steps.training_failed(run_id, result["error"])
+    else:
+        round_steps.update_trained(run_id, result)
 
 
 @shared_task

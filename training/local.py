@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -34,6 +34,7 @@ _SECONDS_PER_CALL = 0.2  # long trainings come back this often to report
 _EVALUATE_ROWS = 4096  # at most so many rows of logits at once
 
 Progress = Callable[[int, int, float], None]  # samples done, samples in all, samples per second
+Outcome = TrainResult | TrainingError
 
 
 @dataclass(frozen=True)
@@ -84,28 +85,37 @@ def train_all(
     jobs: Sequence[TrainJob],
     blobs: BlobStore,
     progress: Callable[[TrainJob], Progress] | None = None,
-) -> list[TrainResult | TrainingError]:
+    tell: Callable[[int, Outcome], None] | None = None,
+) -> list[Outcome]:
     """`train` for each, one after the other; an update is stored while the next is trained,
     because a small share trains hardly longer than its update takes to reach the disk.
 
     One that can't be trained does not keep the others from it: its error is in its place. But
-    BlobMissing is raised, because all jobs of a round need the same global model.
+    BlobMissing is raised, because all jobs of a round need the same global model. `tell` gets
+    each outcome with its place as soon as it is known, from another thread.
     """
+
+    def end(place: int, trained: _Trained | TrainingError) -> Outcome:
+        outcome = trained if isinstance(trained, TrainingError) else _stored(trained, blobs)
+        if tell:
+            tell(place, outcome)
+        return outcome
+
     config: TaskConfig | None = None
+    trained: _Trained | TrainingError
     with ThreadPoolExecutor(1) as writer:
-        coming: list[Future[TrainResult] | TrainingError] = []
-        for number, job in enumerate(jobs):
-            if config is None or job.config != jobs[number - 1].config:
+        coming = []
+        for place, job in enumerate(jobs):
+            if config is None or job.config != jobs[place - 1].config:
                 config = TaskConfig.from_dict(job.config)
             try:
                 trained = _trained(job, config, blobs, progress and progress(job))
             except BlobMissing:
                 raise
             except TrainingError as error:
-                coming.append(error)
-            else:
-                coming.append(writer.submit(_stored, trained, blobs))
-    return [one.result() if isinstance(one, Future) else one for one in coming]
+                trained = error
+            coming.append(writer.submit(end, place, trained))
+    return [one.result() for one in coming]
 
 
 @dataclass(frozen=True, eq=False)

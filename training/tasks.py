@@ -4,7 +4,8 @@ The parent of the worker processes imports this module, so TensorFlow (`training
 imported inside the functions, in the child. Weights never travel through the broker: jobs and
 results hold the hashes of blobs in BLOB_ROOT.
 
-Results reach the caller by the `link` signature it passes. A task delivered twice gives the same
+Results reach the caller by the `link` signature it passes (of trainings that go together, by one
+for each). A task delivered twice gives the same
 result, so late acknowledgement is safe.
 """
 
@@ -18,7 +19,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-from celery import current_app, shared_task
+from celery import current_app, shared_task, signature
 from celery.signals import worker_process_init
 from kombu.exceptions import OperationalError
 
@@ -71,11 +72,15 @@ def initialise_model(config: Mapping[str, Any]) -> dict[str, Any]:
 
 @shared_task(**_OPTIONS)
 def train_updates(
-    jobs: Sequence[Mapping[str, Any]], progress: str | None = None
+    jobs: Sequence[Mapping[str, Any]],
+    progress: str | None = None,
+    answers: Sequence[Mapping[str, Any]] = (),
 ) -> list[dict[str, Any]]:
     """Runs TrainJobs of one round; returns of each its TrainResult as a dict, or {"error": what
     was wrong with this one}. `jobs.in_groups` says which to send together.
 
+    `answers`, if given, has a signature for each, which gets its result as the first argument as
+    soon as it is there: who is ready first does not wait for the others.
     `progress` names a Celery task that is sent {task_id, round, slot, participant, stage:
     "training", done, total, samples_per_second}, done and total in samples over all epochs.
     """
@@ -88,13 +93,19 @@ def train_updates(
         subject = {name: getattr(job, name) for name in names}
         return lambda done, total, rate: reporter.send(subject, "training", done, total, rate)
 
-    found = local.train_all([TrainJob.from_dict(job) for job in jobs], BlobStore.default(), watch)
-    return [
-        {"error": f"{type(one).__name__}: {one}"}
-        if isinstance(one, TrainingError)
-        else one.to_dict()
-        for one in found
-    ]
+    def plain(outcome: local.Outcome) -> dict[str, Any]:
+        if isinstance(outcome, TrainingError):
+            return {"error": f"{type(outcome).__name__}: {outcome}"}
+        return outcome.to_dict()
+
+    def answer(place: int, outcome: local.Outcome) -> None:
+        if answers:
+            signed = signature(answers[place], app=app)
+            signed.clone(args=(plain(outcome),)).apply_async()
+
+    app = current_app._get_current_object()  # another thread would find the default one
+    specs = [TrainJob.from_dict(job) for job in jobs]
+    return [plain(one) for one in local.train_all(specs, BlobStore.default(), watch, answer)]
 
 
 @shared_task(**_OPTIONS)

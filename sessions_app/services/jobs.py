@@ -62,9 +62,9 @@ def _group_train(task: Task, round_: Round, runs: list[TrainingRun]) -> None:
     _send_on_commit(
         training_tasks.train_updates,
         jobs,
-        done=signature("sessions_app.tasks.updates_ready", args=(keys,)),
         failed=signature("sessions_app.tasks.job_failed", args=("updates", keys)),
         progress=PROGRESS,
+        answers=[signature("sessions_app.tasks.update_ready", args=(key,)) for key in keys],
     )
 
 
@@ -106,7 +106,11 @@ def model_export(row: ModelFile) -> None:
 
 
 def _send_on_commit(
-    task: CeleryTask, *payload: object, done: Signature, failed: Signature, **kwargs: object
+    task: CeleryTask,
+    *payload: object,
+    failed: Signature,
+    done: Signature | None = None,
+    **kwargs: object,
 ) -> None:
     transaction.on_commit(
         lambda: task.apply_async(args=payload, kwargs=kwargs, link=done, link_error=failed)

@@ -160,9 +160,9 @@ def trainings(monkeypatch: pytest.MonkeyPatch) -> Sent:
     """(slots, keys of the runs) of each message that a commit would send to the workers."""
     sent: Sent = []
 
-    def send(task: object, trained: list[dict[str, int]], *, done: Any, **_: object) -> None:
+    def send(task: object, trained: list[dict[str, int]], *, answers: Any, **_: object) -> None:
         assert task is training_tasks.train_updates
-        sent.append(([job["slot"] for job in trained], done.args[0]))
+        sent.append(([job["slot"] for job in trained], [one.args[0] for one in answers]))
 
     monkeypatch.setattr(jobs, "_send_on_commit", send)
     return sent
@@ -190,7 +190,8 @@ def test_short_trainings_go_to_a_worker_together_and_failed_ones_alone(
         {**result, "loss": 0.5, "accuracy": 0.9},
         {"error": "TrainingError: it diverged."},
     ]
-    tasks.updates_ready(answers, [run.pk for run in runs[:2]])
+    for run, answer in zip(runs, answers, strict=False):
+        tasks.update_ready(answer, run.pk)
     tasks.job_failed(None, RuntimeError("died"), None, "updates", lost)
     trained, failed, *_ = TrainingRun.objects.order_by("seat__slot")
     assert (trained.status, trained.content_hash) == (TrainingRun.Status.TRAINED, word(1))

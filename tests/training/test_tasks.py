@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from celery import Celery
+from celery import Celery, signature
 from kombu.exceptions import OperationalError
 
 from tests.training.factories import address
@@ -35,21 +35,21 @@ def blobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> BlobStore:
 
 @pytest.fixture
 def control() -> Iterator[Any]:
-    """A Celery application on Kombu's in-memory broker; yields a function that empties the
-    control queue and returns [(task name, payload)]."""
+    """A Celery application on Kombu's in-memory broker; yields a function that empties a queue,
+    by default the control queue, and returns [(task name, arguments)]."""
     from celery import _state
 
     before = _state._tls.current_app
     app = Celery("test", broker="memory://", set_as_current=True)
 
-    def drain() -> list[tuple[str, dict[str, Any]]]:
+    def drain(name: str = tasks.PROGRESS_QUEUE) -> list[tuple[str, Any]]:
         received = []
         with app.connection_for_read() as connection:
-            queue = connection.SimpleQueue(tasks.PROGRESS_QUEUE)
+            queue = connection.SimpleQueue(name)
             while queue.qsize():
                 message = queue.get(block=False)
                 message.ack()
-                received.append((message.headers["task"], message.payload[0][0]))
+                received.append((message.headers["task"], message.payload[0]))
             queue.close()
         return received
 
@@ -76,7 +76,7 @@ def test_a_whole_round_through_the_tasks(blobs: BlobStore, control: Any) -> None
     assert [one.samples for one in trained] == initial["samples"]
     reports = control()
     assert {name for name, _ in reports} == {"sessions_app.tasks.progress"}
-    first = reports[0][1]
+    (first,) = reports[0][1]
     assert first == {
         "task_id": 7,
         "round": 1,
@@ -106,7 +106,7 @@ def test_a_whole_round_through_the_tasks(blobs: BlobStore, control: Any) -> None
     assert result_.accuracy > initial["accuracy"]
     assert result_.loss < initial["loss"]
     assert blobs.exists(result_.model_hash)
-    assert control()[0][1]["stage"] == "scoring"
+    assert control()[0][1][0]["stage"] == "scoring"
 
 
 def test_task_names_queue_and_delivery() -> None:
@@ -124,13 +124,20 @@ def test_missing_blob_and_bad_job_reach_the_caller(blobs: BlobStore) -> None:
         tasks.train_updates([{**job, "colour": "red"}])
 
 
-def test_one_that_cannot_be_trained_keeps_nobody_else_from_it(blobs: BlobStore) -> None:
+def test_one_that_cannot_be_trained_keeps_nobody_else_from_it(
+    blobs: BlobStore, control: Any
+) -> None:
     model_ref = tasks.initialise_model(CONFIG.to_dict())["model_hash"]
     jobs = [
         TrainJob(CONFIG.to_dict(), 1, slot, MEMBERS[0], 7, model_ref).to_dict()
         for slot in (0, 5, 1)
     ]
-    first, none, last = tasks.train_updates(jobs)
+    answers = [signature("sessions_app.tasks.update_ready", args=(key,)) for key in (71, 72, 73)]
+    first, none, last = tasks.train_updates(jobs, None, json.loads(json.dumps(answers)))
+    assert control("celery") == [
+        ("sessions_app.tasks.update_ready", [one, key])
+        for one, key in ((first, 71), (none, 72), (last, 73))
+    ]
     assert none == {
         "error": "DataError: slot 5, but the task has 2 shares (0 to 1). Use the participant's "
         "own slot."
@@ -150,7 +157,7 @@ def test_at_most_four_reports_a_second(control: Any, monkeypatch: pytest.MonkeyP
     assert len(reports) == 8
     assert reports[0] == (
         "somewhere.progress",
-        {"task_id": 1, "stage": "training", "done": 0, "total": 200, "samples_per_second": 123.5},
+        [{"task_id": 1, "stage": "training", "done": 0, "total": 200, "samples_per_second": 123.5}],
     )
 
 
