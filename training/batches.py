@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,13 +31,19 @@ class FullBatch:
     momentum: float = 0.0
 
 
-def schedule(
-    rows: Indices, spec: LocalSpec | FullBatch, rng: np.random.Generator
-) -> tuple[npt.NDArray[np.int32], int]:
-    """(steps padded, batch) of `rows`, the samples' places, -1 for none; the steps in an epoch.
+@dataclass(frozen=True, eq=False)
+class Schedule:
+    """`order` int32 (steps padded, batch): the samples' places, -1 for none; `steps` of it are
+    to do, the last epoch's from step `last_epoch` on."""
 
-    A fresh permutation per epoch; the last batch of an epoch may be short.
-    """
+    order: npt.NDArray[np.int32]
+    steps: int
+    last_epoch: int
+
+
+def schedule(rows: Indices, spec: LocalSpec | FullBatch, rng: np.random.Generator) -> Schedule:
+    """For the samples in these places: a fresh permutation per epoch, whose last batch may be
+    short."""
     samples = len(rows)
     batch = min(spec.batch_size, bucket(samples, LEAST_ROWS))
     per_epoch = -(-samples // batch)
@@ -44,7 +51,19 @@ def schedule(
     order = np.full((bucket(steps, _LEAST_PLACES // batch), batch), -1, dtype=np.int32)
     for epoch in order[:steps].reshape(spec.epochs, per_epoch * batch):
         epoch[:samples] = rows[rng.permutation(samples)]
-    return order, per_epoch
+    return Schedule(order, steps, steps - per_epoch)
+
+
+def side_by_side(schedules: Sequence[Schedule], width: int) -> npt.NDArray[np.int32]:
+    """Their orders as int32 (width, steps padded, batch); they have the same batch."""
+    first = schedules[0].order
+    if width == 1:
+        return first[np.newaxis]
+    longest = max(len(one.order) for one in schedules)
+    orders = np.full((width, longest, first.shape[1]), -1, dtype=np.int32)
+    for into, one in zip(orders, schedules, strict=False):
+        into[: len(one.order)] = one.order
+    return orders
 
 
 def bucket(count: int, least: int) -> int:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -22,15 +22,17 @@ import numpy as np
 import numpy.typing as npt
 
 from training import data, privacy, zoo
-from training.batches import LEAST_ROWS, FullBatch, bucket, pad, schedule
+from training.batches import LEAST_ROWS, FullBatch, Schedule, bucket, pad, schedule
 from training.blobs import BlobStore
 from training.data import PURPOSE_SHUFFLE, Samples, generator
-from training.errors import BlobMissing, TrainingError
+from training.errors import TrainingError
+from training.jobs import GROUP_SAMPLES
 from training.programs import Engine, Training, engine_for, held
 from training.specs import LocalSpec, TaskConfig, TrainJob, TrainResult, update_hash
 from training.weights import Float32, Weights, encode
 
 _SECONDS_PER_CALL = 0.2  # long trainings come back this often to report
+_TOGETHER = 4  # short trainings in one call at most: the others' updates are stored meanwhile
 _EVALUATE_ROWS = 4096  # at most so many rows of logits at once
 
 Progress = Callable[[int, int, float], None]  # samples done, samples in all, samples per second
@@ -78,7 +80,9 @@ def train(
     TrainingError when the training diverged to NaN or infinity.
     """
     config = TaskConfig.from_dict(job.config)
-    return _stored(_trained(job, config, blobs, progress, own, noise_secret), blobs)
+    ready = _ready(job, config, own)
+    ((weights, loss, accuracy),) = _train([ready], blobs, progress)
+    return _stored(_checked(ready, weights, loss, accuracy, blobs, noise_secret), blobs)
 
 
 def train_all(
@@ -87,13 +91,15 @@ def train_all(
     progress: Callable[[TrainJob], Progress] | None = None,
     tell: Callable[[int, Outcome], None] | None = None,
 ) -> list[Outcome]:
-    """`train` for each, one after the other; an update is stored while the next is trained,
-    because a small share trains hardly longer than its update takes to reach the disk.
+    """`train` for each. Short trainings are called together, and updates are stored while the
+    next are trained, because a small share trains hardly longer than its update takes to reach the
+    disk.
 
-    One that can't be trained does not keep the others from it: its error is in its place. But
-    BlobMissing is raised, because all jobs of a round need the same global model. `tell` gets
+    One that can't be trained does not keep the others from it: its error is in its place. What
+    is wrong with the global model is raised: it is the same for all of a round. `tell` gets
     each outcome with its place as soon as it is known, from another thread.
     """
+    outcomes: dict[int, Future[Outcome]] = {}
 
     def end(place: int, trained: _Trained | TrainingError) -> Outcome:
         outcome = trained if isinstance(trained, TrainingError) else _stored(trained, blobs)
@@ -101,21 +107,60 @@ def train_all(
             tell(place, outcome)
         return outcome
 
-    config: TaskConfig | None = None
-    trained: _Trained | TrainingError
+    def run(waiting: list[tuple[int, _Ready]]) -> None:
+        together = [ready for _, ready in waiting]
+        found = _train(together, blobs, progress and progress(together[0].job))
+        for (place, ready), (weights, loss, accuracy) in zip(waiting, found, strict=True):
+            try:
+                trained: _Trained | TrainingError = _checked(ready, weights, loss, accuracy, blobs)
+            except TrainingError as error:
+                trained = error
+            outcomes[place] = writer.submit(end, place, trained)
+
     with ThreadPoolExecutor(1) as writer:
-        coming = []
+        config: TaskConfig | None = None
+        waiting: list[tuple[int, _Ready]] = []
         for place, job in enumerate(jobs):
             if config is None or job.config != jobs[place - 1].config:
                 config = TaskConfig.from_dict(job.config)
             try:
-                trained = _trained(job, config, blobs, progress and progress(job))
-            except BlobMissing:
-                raise
+                ready = _ready(job, config)
             except TrainingError as error:
-                trained = error
-            coming.append(writer.submit(end, place, trained))
-    return [one.result() for one in coming]
+                outcomes[place] = writer.submit(end, place, error)
+                continue
+            if waiting and not (
+                len(waiting) < _TOGETHER and ready.goes_with(*(one for _, one in waiting))
+            ):
+                run(waiting)
+                waiting = []
+            waiting.append((place, ready))
+        if waiting:
+            run(waiting)
+    return [outcomes[place].result() for place in range(len(jobs))]
+
+
+@dataclass(frozen=True, eq=False)
+class _Ready:
+    """What is known before the first step; `samples` are held."""
+
+    job: TrainJob
+    config: TaskConfig
+    started: float  # of time.perf_counter
+    count: int
+    samples: tuple[Any, Any]
+    schedule: Schedule
+
+    def goes_with(self, *others: _Ready) -> bool:
+        """Whether one call may train them: the same model in the same way, and all short."""
+        first = others[0]
+        return (
+            self.config is first.config
+            and self.job.model_ref == first.job.model_ref
+            and self.schedule.order.shape[1] == first.schedule.order.shape[1]
+            and all(
+                one.count * one.config.local.epochs < GROUP_SAMPLES // 2 for one in (self, *others)
+            )
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,43 +168,60 @@ class _Trained:
     """An update that is not stored yet."""
 
     job: TrainJob
-    started: float  # of time.perf_counter
+    started: float
     data: bytes
     samples: int
     loss: float | None
     accuracy: float | None
 
 
-def _trained(
-    job: TrainJob,
-    config: TaskConfig,
-    blobs: BlobStore,
-    progress: Progress | None = None,
-    own: Samples | None = None,
-    noise_secret: bytes | None = None,
-) -> _Trained:
+def _ready(job: TrainJob, config: TaskConfig, own: Samples | None = None) -> _Ready:
     started = time.perf_counter()
     if own is None:
         rows = data.places(config, job.slot)
         samples = _of_task(config)
     else:
         rows, samples = np.arange(len(own)), _padded(own)
-    reference, start = _opened(blobs, job.model_ref, _engine_for(config), _plan(config))
-    loss: float | None
-    accuracy: float | None
     rng = generator(config.seed, PURPOSE_SHUFFLE, job.round, job.slot)
-    weights, loss, accuracy = _fit(config, start, samples, rows, rng, progress)
+    plan = schedule(rows, _plan(config), rng)
+    return _Ready(job, config, started, len(rows), samples, plan)
+
+
+def _train(
+    ready: Sequence[_Ready], blobs: BlobStore, progress: Progress | None
+) -> list[tuple[dict[str, Float32], float, float]]:
+    first = ready[0]
+    width = 1 if len(ready) == 1 else _TOGETHER
+    engine, spec = _engine_for(first.config), _plan(first.config)
+    start = _opened(blobs, first.job.model_ref, engine, spec, width)
+    plans = [one.schedule for one in ready]
+    return _fit(first.config, start, first.samples, plans, progress)
+
+
+def _checked(
+    ready: _Ready,
+    weights: dict[str, Float32],
+    seen_loss: float,
+    seen_accuracy: float,
+    blobs: BlobStore,
+    noise_secret: bytes | None = None,
+) -> _Trained:
+    """The update; TrainingError when the training diverged."""
+    job, config = ready.job, ready.config
     if not all(np.isfinite(tensor).all() for tensor in weights.values()):
         raise TrainingError(
             f"training of slot {job.slot} in round {job.round} diverged (NaN or infinity) at "
             f"learning rate {config.local.learning_rate}. Use a smaller one."
         )
+    loss: float | None = seen_loss
+    accuracy: float | None = seen_accuracy
     if config.privacy.noisy:
         secret = privacy.hosted_secret() if noise_secret is None else noise_secret
         key = privacy.noise_key(secret, **job.to_dict())
+        reference = blobs.open_weights(job.model_ref)
         weights = privacy.privatise(weights, reference, config.privacy.params, key)
         loss = accuracy = None
-    return _Trained(job, started, encode(weights), len(rows), loss, accuracy)
+    return _Trained(job, ready.started, encode(weights), ready.count, loss, accuracy)
 
 
 def _stored(trained: _Trained, blobs: BlobStore) -> TrainResult:
@@ -187,32 +249,28 @@ def fit(
     progress: Progress | None = None,
 ) -> tuple[dict[str, Float32], float, float]:
     """New weights, and the mean loss and accuracy seen while training in the last epoch."""
-    start = _engine_for(config).start(weights, _plan(config))
-    return _fit(config, start, _padded(share), np.arange(len(share)), rng, progress)
+    spec = _plan(config)
+    plan = schedule(np.arange(len(share)), spec, rng)
+    start = _engine_for(config).start(weights, spec)
+    (found,) = _fit(config, start, _padded(share), [plan], progress)
+    return found
 
 
 def _fit(
     config: TaskConfig,
     start: Any,
     samples: tuple[Any, Any],
-    rows: data.Indices,
-    rng: np.random.Generator,
+    schedules: Sequence[Schedule],
     progress: Progress | None,
-) -> tuple[dict[str, Float32], float, float]:
-    """`fit` from `Engine.start` on those `rows` of samples that are held."""
-    spec = _plan(config)
-    order, steps_per_epoch = schedule(rows, spec, rng)
-    steps = steps_per_epoch * spec.epochs
-    training = Training(
-        _engine_for(config),
-        start,
-        samples,
-        order,
-        last_epoch=steps - steps_per_epoch,
-        spec=spec,
-        mu=float(config.algorithm.params.get("mu", 0.0)),
-    )
-    done, stride, total = 0, steps_per_epoch if progress else steps, len(rows) * spec.epochs
+) -> list[tuple[dict[str, Float32], float, float]]:
+    """`fit` from `Engine.start` by each of the schedules, on samples that are held. `progress` is
+    of the longest."""
+    mu = float(config.algorithm.params.get("mu", 0.0))
+    training = Training(_engine_for(config), start, samples, schedules, spec=_plan(config), mu=mu)
+    longest = max(schedules, key=lambda one: one.steps)
+    steps = longest.steps
+    total = int((longest.order >= 0).sum())
+    done, stride = 0, steps - longest.last_epoch if progress else steps
     started = time.perf_counter()
     if progress:
         progress(0, total, 0.0)
@@ -225,8 +283,7 @@ def _fit(
             rate = done / max(time.perf_counter() - started, 1e-9)
             progress(round(total * done / steps), total, rate * total / steps)
             stride = max(1, int(rate * _SECONDS_PER_CALL))
-    found, loss, correct, seen = training.found()
-    return found, loss / seen, correct / seen
+    return [(weights, loss / n, correct / n) for weights, loss, correct, n in training.found()]
 
 
 def _of_task(config: TaskConfig) -> tuple[Any, Any]:
@@ -245,11 +302,10 @@ def _padded(samples: Samples) -> tuple[Any, Any]:
 
 @lru_cache(maxsize=2)
 def _opened(
-    blobs: BlobStore, ref: str, engine: Engine, spec: LocalSpec | FullBatch
-) -> tuple[Weights, Any]:
-    """A global model, checked, and where a training from it begins: in a round many do."""
-    weights = blobs.open_weights(ref)
-    return weights, engine.start(weights, spec)
+    blobs: BlobStore, ref: str, engine: Engine, spec: LocalSpec | FullBatch, width: int
+) -> Any:
+    """A global model, checked, as trainings begin from it: in a round many do."""
+    return engine.start(blobs.open_weights(ref), spec, width)
 
 
 def evaluate(config: TaskConfig, weights: Weights) -> Metrics:
@@ -312,9 +368,12 @@ def warm_up(config: TaskConfig | None = None) -> float:
     config = config or TaskConfig()
     weights = initial_weights(config)
     rng = generator(config.seed, PURPOSE_SHUFFLE, 0, 0)
-    start = _engine_for(config).start(weights, _plan(config))
-    rows = data.places(config, 0)
-    trained, _loss, _accuracy = _fit(config, start, _of_task(config), rows, rng, None)
+    spec, rows = _plan(config), data.places(config, 0)
+    short = len(rows) * config.local.epochs < GROUP_SAMPLES // 2
+    for width in (1, _TOGETHER) if short else (1,):
+        start = _engine_for(config).start(weights, spec, width)
+        plan = schedule(rows, spec, rng)
+        ((trained, _loss, _accuracy),) = _fit(config, start, _of_task(config), [plan], None)
     evaluate(config, trained)
     return time.perf_counter() - started
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import accumulate
@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from training import zoo
-from training.batches import FullBatch
+from training.batches import FullBatch, Schedule, side_by_side
 from training.errors import DataError
 from training.runtime import tf
 from training.specs import LocalSpec, ModelSpec
@@ -86,12 +86,13 @@ class Engine:
         found: npt.NDArray[np.float32] = logits.numpy()
         return found
 
-    def start(self, weights: Weights, spec: LocalSpec | FullBatch) -> Any:
-        """Where a `Training` from these weights begins: weights, the optimizer's slots, and the
-        sums of loss, correct and samples, as one vector that is `held`."""
+    def start(self, weights: Weights, spec: LocalSpec | FullBatch, width: int = 1) -> Any:
+        """Where `width` trainings from these weights begin: of each the weights, the optimizer's
+        slots, and the sums of loss, correct and samples, as one row that is `held`."""
         vector = self.vector(weights)
         slots = _SLOTS[_optimizer(spec)]
-        return held(np.concatenate([vector, np.zeros(slots * vector.size + 3, np.float32)]))
+        row = np.concatenate([vector, np.zeros(slots * vector.size + 3, np.float32)])
+        return held(np.tile(row, (width, 1)))
 
 
 def held(array: npt.NDArray[Any]) -> Any:
@@ -100,44 +101,49 @@ def held(array: npt.NDArray[Any]) -> Any:
 
 
 class Training:
-    """One participant's local training from the weights of `start`, on samples x (n, ...) and
-    y (n,) that are `held`, in the batches of `order` (steps, batch). `last_epoch`: the step from
-    which loss and accuracy are counted. `mu`: FedProx' pull towards the first weights."""
+    """Local trainings of some participants, one after the other in one call, from the weights of
+    `start`: as many rows as there may be participants. Samples x (n, ...) and y (n,) are `held`;
+    `mu` is FedProx' pull towards the first weights."""
 
     def __init__(
         self,
         engine: Engine,
         start: Any,
         samples: tuple[Any, Any],
-        order: npt.NDArray[np.int32],
+        schedules: Sequence[Schedule],
         *,
-        last_epoch: int,
         spec: LocalSpec | FullBatch,
         mu: float,
     ) -> None:
+        width = start.shape[0]
         self._engine = engine
         self._optimizer = _optimizer(spec)
         self._proximal = mu > 0
-        self._state = start
-        self._last_epoch = last_epoch
-        self._given = *samples, tf.constant(order)
+        self._states = start
+        self._count = len(schedules)
+        self._ends = np.zeros((width, 2), np.int32)
+        for end, one in zip(self._ends, schedules, strict=False):
+            end[:] = one.steps, one.last_epoch
+        self._given = *samples, tf.constant(side_by_side(schedules, width))
         self._rates = tf.constant(np.array([spec.learning_rate, spec.momentum, mu], np.float32))
         self._anchor = start if mu > 0 else []
 
     def advance(self, start: int, stop: int) -> None:
-        """Gradient steps `start` ... `stop - 1`."""
-        span = tf.constant(np.array([start, stop, self._last_epoch], np.int32))
-        args = (self._state, *self._given, span, self._rates, self._anchor)
+        """Gradient steps `start` ... `stop - 1` of each, as far as it has them."""
+        steps, last_epoch = self._ends.T
+        spans = np.stack([np.minimum(start, steps), np.minimum(stop, steps), last_epoch], axis=1)
+        args = (self._states, *self._given, tf.constant(spans), self._rates, self._anchor)
         with _lock:
             run = self._engine.step_function(self._optimizer, self._proximal, *args)
-            self._state = run(*args)
+            self._states = run(*args)
 
-    def found(self) -> tuple[dict[str, Float32], float, float, float]:
-        """The weights; and of the last epoch so far the sum of the losses, how many were right,
-        and of how many. Waits for the steps to be done."""
-        state = self._state.numpy()
-        loss, correct, samples = state[-3:].tolist()
-        return self._engine.weights(state), loss, correct, samples
+    def found(self) -> list[tuple[dict[str, Float32], float, float, float]]:
+        """Of each participant the weights; and of its last epoch so far the sum of the losses, how
+        many were right, and of how many. Waits for the steps to be done."""
+        states = self._states.numpy()
+        return [
+            (self._engine.weights(state), *state[-3:].tolist()) for state in states[: self._count]
+        ]
 
 
 def engine_for(name: str, params: str, input_shape: tuple[int, ...], classes: int) -> Engine:
@@ -196,21 +202,32 @@ class _Layout:
 def _compile_steps(
     forward: Callable[[Any, Any], Any], layout: _Layout, optimizer: str, proximal: bool
 ) -> _Compiled:
-    """Gradient steps of a schedule as one XLA program.
+    """Gradient steps of schedules, one after the other, as one XLA program.
 
-    (state, x (n, ...), y (n,), order (steps, batch), span, rates, anchor) -> state, as
-    `Engine.start` has it; `span` is the first step, the one to stop before, and the one from
-    which loss, correct and samples are counted; `rates` are the learning rate, the momentum and
-    mu. An index of -1 in `order` is padding and weighs nothing. `proximal` adds
+    (states (k, ...), x (n, ...), y (n,), orders (k, steps, batch), spans (k, 3), rates, anchor)
+    -> states, as `Engine.start` has them; a span is the first step, the one to stop before, and
+    the one from which loss, correct and samples are counted; `rates` are the learning rate, the
+    momentum and mu. An index of -1 in an order is padding and weighs nothing. `proximal` adds
     mu · (tensors - anchor) to the gradients: FedProx, Li et al. 2020 (arXiv 1812.06127),
     equation 2.
     """
     update = _UPDATES[optimizer]
 
-    def run(state: Any, x: Any, y: Any, order: Any, span: Any, rates: Any, anchor: Any) -> Any:
+    def run(states: Any, x: Any, y: Any, orders: Any, spans: Any, rates: Any, anchor: Any) -> Any:
+        def one(at: Any, ended: Any) -> Any:
+            pulled_to = layout.unpack(anchor[0]) if proximal else []
+            state = train(states[at], x, y, orders[at], spans[at], rates, pulled_to)
+            return at + 1, ended.write(at, state)
+
+        count = states.shape[0]
+        if count == 1:
+            return one(0, tf.TensorArray(tf.float32, 1))[1].stack()
+        ended = tf.TensorArray(tf.float32, count, element_shape=states.shape[1:])
+        return tf.while_loop(lambda at, _: at < count, one, (0, ended))[1].stack()
+
+    def train(state: Any, x: Any, y: Any, order: Any, span: Any, rates: Any, to: Any) -> Any:
         start, stop, last_epoch = span[0], span[1], span[2]
         learning_rate, momentum, mu = rates[0], rates[1], rates[2]
-        pulled_to = layout.unpack(anchor) if proximal else []
 
         def body(step: Any, tensors: Any, slots: Any, seen: Any) -> Any:
             picked = order[step]  # (batch,)
@@ -227,8 +244,8 @@ def _compile_steps(
             gradients = tape.gradient(loss, tensors)
             if proximal:
                 gradients = [
-                    gradient + mu * (tensor - to)
-                    for gradient, tensor, to in zip(gradients, tensors, pulled_to, strict=True)
+                    gradient + mu * (tensor - first)
+                    for gradient, tensor, first in zip(gradients, tensors, to, strict=True)
                 ]
             number = tf.cast(step + 1, tf.float32)
             tensors, slots = update(tensors, slots, gradients, learning_rate, momentum, number)

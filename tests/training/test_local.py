@@ -411,8 +411,14 @@ def test_shares_of_any_size_run_the_same_program(blobs: BlobStore) -> None:
     assert len(set(engine.ready) - ready) <= 1
 
 
-def test_trained_together_or_alone_an_update_is_the_same(blobs: BlobStore, tmp_path: Path) -> None:
-    config = replace(LOGISTIC, participants=12)
+@pytest.mark.parametrize("epochs", [1, 5])  # short enough for one call, and not
+@pytest.mark.parametrize("algorithm", ["fedavg", "fedprox", "fedsgd"])
+def test_trained_together_or_alone_an_update_is_the_same(
+    blobs: BlobStore, tmp_path: Path, epochs: int, algorithm: str
+) -> None:
+    lopsided = DatasetSpec(partition="quantity", alpha=1.0)
+    config = replace(LOGISTIC, dataset=lopsided, participants=12, local=LocalSpec(epochs=epochs))
+    config = replace(config, algorithm=AlgorithmSpec(algorithm))
     model_ref = start(config, blobs)
     jobs = [job(config, model_ref, slot) for slot in range(12)]
     other = replace(config, seed=2)  # each job goes by its own configuration
@@ -429,8 +435,10 @@ def test_trained_together_or_alone_an_update_is_the_same(blobs: BlobStore, tmp_p
     assert [one.content_hash for one in together] == alone
     assert len(set(alone)) == 13
     assert all(elsewhere.exists(ref) for ref in alone)
-    assert {slot for slot, _, _ in seen} == set(range(12))
-    assert together[0].samples == seen[0][2] // config.local.epochs
+    assert [(one.samples, one.loss) for one in together] == [
+        (one.samples, one.loss) for one in (local.train(one, blobs) for one in jobs)
+    ]
+    assert seen
     with pytest.raises(BlobMissing):
         local.train_all([job(config, keccak_hex(b"nothing"))], elsewhere)
 
