@@ -117,6 +117,7 @@ def train_all(
                 trained = error
             outcomes[place] = writer.submit(end, place, trained)
 
+    # Of those in one call, progress is told as the first one's: they end together.
     with ThreadPoolExecutor(1) as writer:
         config: TaskConfig | None = None
         waiting: list[tuple[int, _Ready]] = []
@@ -264,12 +265,12 @@ def _fit(
     progress: Progress | None,
 ) -> list[tuple[dict[str, Float32], float, float]]:
     """`fit` from `Engine.start` by each of the schedules, on samples that are held. `progress` is
-    of the longest."""
+    of all together."""
     mu = float(config.algorithm.params.get("mu", 0.0))
     training = Training(_engine_for(config), start, samples, schedules, spec=_plan(config), mu=mu)
     longest = max(schedules, key=lambda one: one.steps)
     steps = longest.steps
-    total = int((longest.order >= 0).sum())
+    total = sum(int((one.order >= 0).sum()) for one in schedules)
     done, stride = 0, steps - longest.last_epoch if progress else steps
     started = time.perf_counter()
     if progress:
