@@ -81,7 +81,7 @@ def run(options: dict[str, Any]) -> dict[str, Any]:
             "cpu_seconds": cpu,
             "cpu_ratio": median(plain for _, plain in cpu) / median(mine for mine, _ in cpu),
             "losses": losses,
-            "overhead_ms": 1000 * pool.ask(_overhead, config.to_dict(), model_ref),
+            "overhead_ms": 1000 * pool.ask(_overhead, _tenth(options).to_dict(), model_ref),
         }
         if many:
             report["many"] = many.report()
@@ -137,6 +137,11 @@ def _config(options: dict[str, Any], participants: int, samples: int) -> TaskCon
     )
 
 
+def _tenth(options: dict[str, Any]) -> TaskConfig:
+    """Ten times the participants with a tenth of the samples each."""
+    return _config(options, 10 * options["participants"], options["samples"] // 10)
+
+
 @contextmanager
 def _plain(config: TaskConfig, participants: int, folder: str) -> Iterator[Any]:
     import numpy as np
@@ -181,13 +186,14 @@ def _plain(config: TaskConfig, participants: int, folder: str) -> Iterator[Any]:
 
 def _overhead(config: dict[str, Any], model_ref: str) -> float:
     """Processor seconds of a participant's job that do not grow with its steps:
-    2·T(E) - T(2·E). On a busy machine wall time would mostly measure the others."""
+    2·T(E) - T(2·E). On a busy machine wall time would mostly measure the others, and with many
+    steps their own noise would be larger than what is left."""
     from training.specs import TaskConfig
 
     once = TaskConfig.from_dict(config)
     twice = dict(config, local={**config["local"], "epochs": 2 * once.local.epochs})
     seconds: list[list[float]] = [[], []]
-    for number in range(12):
+    for number in range(42):
         for at, spec in enumerate((once, TaskConfig.from_dict(twice))):
             seconds[at].append(train(jobs(spec, [0], number, model_ref))[1])
     single, double = (median(values[2:]) for values in seconds)  # the first two compile
@@ -195,13 +201,13 @@ def _overhead(config: dict[str, Any], model_ref: str) -> float:
 
 
 class _Many:
-    """Ten times the participants with a tenth of the samples each."""
+    """The rounds of `_tenth`."""
 
     def __init__(self, pool: Workers, options: dict[str, Any]) -> None:
         self._pool = pool
         self._samples = options["samples"] // 10
         self._slots = range(10 * options["participants"])
-        self._config = _config(options, len(self._slots), self._samples)
+        self._config = _tenth(options)
         self._model_ref = pool.start(self._config)
         self._pairs: list[tuple[Round, Round]] = []  # many, few
 
