@@ -54,7 +54,7 @@ def schedule(rows: Indices, spec: LocalSpec | FullBatch, rng: np.random.Generato
     return Schedule(order, steps, steps - per_epoch)
 
 
-def side_by_side(schedules: Sequence[Schedule], width: int) -> npt.NDArray[np.int32]:
+def stacked(schedules: Sequence[Schedule], width: int) -> npt.NDArray[np.int32]:
     """Their orders as int32 (width, steps padded, batch); they have the same batch."""
     first = schedules[0].order
     if width == 1:

@@ -10,7 +10,7 @@ from training.canonical import check_address, check_hash, check_range, known, se
 
 _Item = TypeVar("_Item")
 
-GROUP_SAMPLES = 512  # trained in a second or two; a message and its answer cost some 5 ms
+GROUP_SAMPLES = 512  # a small model trains on them in less than a second
 
 
 def in_groups(

@@ -129,9 +129,7 @@ def train_all(
             except TrainingError as error:
                 outcomes[place] = writer.submit(end, place, error)
                 continue
-            if waiting and not (
-                len(waiting) < _TOGETHER and ready.goes_with(*(one for _, one in waiting))
-            ):
+            if waiting and (len(waiting) == _TOGETHER or not ready.goes_with(waiting[0][1])):
                 run(waiting)
                 waiting = []
             waiting.append((place, ready))
@@ -151,17 +149,19 @@ class _Ready:
     samples: tuple[Any, Any]
     schedule: Schedule
 
-    def goes_with(self, *others: _Ready) -> bool:
-        """Whether one call may train them: the same model in the same way, and all short."""
-        first = others[0]
+    def goes_with(self, other: _Ready) -> bool:
+        """Whether one call may train them: the same model in the same way, and both short."""
         return (
-            self.config is first.config
-            and self.job.model_ref == first.job.model_ref
-            and self.schedule.order.shape[1] == first.schedule.order.shape[1]
-            and all(
-                one.count * one.config.local.epochs < GROUP_SAMPLES // 2 for one in (self, *others)
-            )
+            self.config is other.config
+            and self.job.model_ref == other.job.model_ref
+            and self.schedule.order.shape[1] == other.schedule.order.shape[1]
+            and _is_short(self.config, self.count)
+            and _is_short(other.config, other.count)
         )
+
+
+def _is_short(config: TaskConfig, samples: int) -> bool:
+    return samples * config.local.epochs < GROUP_SAMPLES // 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -370,8 +370,7 @@ def warm_up(config: TaskConfig | None = None) -> float:
     weights = initial_weights(config)
     rng = generator(config.seed, PURPOSE_SHUFFLE, 0, 0)
     spec, rows = _plan(config), data.places(config, 0)
-    short = len(rows) * config.local.epochs < GROUP_SAMPLES // 2
-    for width in (1, _TOGETHER) if short else (1,):
+    for width in (1, _TOGETHER) if _is_short(config, len(rows)) else (1,):
         start = _engine_for(config).start(weights, spec, width)
         plan = schedule(rows, spec, rng)
         ((trained, _loss, _accuracy),) = _fit(config, start, _of_task(config), [plan], None)

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from training import zoo
-from training.batches import FullBatch, Schedule, side_by_side
+from training.batches import FullBatch, Schedule, stacked
 from training.errors import DataError
 from training.runtime import tf
 from training.specs import LocalSpec, ModelSpec
@@ -44,7 +44,7 @@ class Engine:
     """One architecture in this process: tensor names and shapes, and its compiled functions.
 
     Weights go in and come out as one vector, the tensors in order of their names (as a blob has
-    them): each argument of a compiled function costs some 30 µs a call.
+    them): a call of a compiled function takes longer with each argument.
     """
 
     shapes: dict[str, tuple[int, ...]]  # by name, sorted
@@ -124,7 +124,7 @@ class Training:
         self._ends = np.zeros((width, 2), np.int32)
         for end, one in zip(self._ends, schedules, strict=False):
             end[:] = one.steps, one.last_epoch
-        self._given = *samples, tf.constant(side_by_side(schedules, width))
+        self._given = *samples, tf.constant(stacked(schedules, width))
         self._rates = tf.constant(np.array([spec.learning_rate, spec.momentum, mu], np.float32))
         self._anchor = start if mu > 0 else []
 

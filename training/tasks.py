@@ -5,8 +5,7 @@ imported inside the functions, in the child. Weights never travel through the br
 results hold the hashes of blobs in BLOB_ROOT.
 
 Results reach the caller by the `link` signature it passes (of trainings that go together, by one
-for each). A task delivered twice gives the same
-result, so late acknowledgement is safe.
+for each). A task delivered twice gives the same result, so late acknowledgement is safe.
 """
 
 from __future__ import annotations
@@ -81,6 +80,7 @@ def train_updates(
 
     `answers`, if given, has a signature for each, which gets its result as the first argument as
     soon as it is there: who is ready first does not wait for the others.
+
     `progress` names a Celery task that is sent {task_id, round, slot, participant, stage:
     "training", done, total, samples_per_second}, done and total in samples over all epochs.
     """

@@ -185,14 +185,18 @@ def _train_and_submit(task: Task, round_: Round, active: list[Participant]) -> N
         )
         if run.status == TrainingRun.Status.TRAINED:
             _submit_update(run)
-        elif task.paused_at is None and (created or _lease_is_over(run.lease_until, now)):
-            due += _take_up(task, run, now)
+        elif (
+            task.paused_at is None
+            and (created or _lease_is_over(run.lease_until, now))
+            and _take_up(task, run, now)
+        ):
+            due.append(run)
     if due:
         jobs.updates_train(task, round_, due)
 
 
-def _take_up(task: Task, run: TrainingRun, now: datetime) -> list[TrainingRun]:
-    """The run if it is to be sent to a worker; none when too many have lost it."""
+def _take_up(task: Task, run: TrainingRun, now: datetime) -> bool:
+    """Notes that the run goes to a worker; False when too many have lost it."""
     if run.attempts >= MAX_ATTEMPTS:
         if run.status != TrainingRun.Status.FAILED:
             run.status = TrainingRun.Status.FAILED
@@ -202,7 +206,7 @@ def _take_up(task: Task, run: TrainingRun, now: datetime) -> list[TrainingRun]:
             )
             run.save(update_fields=("status", "error"))
             publish.task_changed(task.pk, ("now", "participants"))
-        return []
+        return False
     if run.attempts and not run.error:
         run.error = LOST
     run.status = TrainingRun.Status.QUEUED
@@ -211,7 +215,7 @@ def _take_up(task: Task, run: TrainingRun, now: datetime) -> list[TrainingRun]:
     run.save(update_fields=("status", "attempts", "lease_until", "error"))
     if run.error:
         publish.task_changed(task.pk, ("now", "participants"))
-    return [run]
+    return True
 
 
 def _submit_update(run: TrainingRun) -> None:
